@@ -1,15 +1,16 @@
 """Comparisons: two arms on the same items, paired by item, over everything that a run measured.
 
-An adapter is compared with its own base under the same prompt, and a prompt with no prompt, so that what the training
-did is never mixed with what the prompt did. Metrics with an axis are also pooled over the axes, counted towards the
-persona's poles; `<family>_moved` is the share of items on which the arm lies further that way than its baseline.
+An adapter is compared with its own base under the same prompt and with its control adapters, and a prompt with no
+prompt, so that what the training did is never mixed with what the prompt did. Metrics with an axis are also pooled over
+the axes, counted towards the persona's poles; `<family>_moved` is the share of items on which the arm lies further that
+way than its baseline.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 
 from lapd.errors import StoreError
 from lapd.evaluate.catalog import TaskInfo, tasks
+from lapd.evaluate.reading import ReadCell, read_cells
 from lapd.evaluate.store import Store
 from lapd.judges import judged_line
 from lapd.personas import AXES, Persona, get_persona
@@ -78,30 +80,36 @@ class Comparison:
     note: str = ""
 
 
-def compare_run(folder: Path) -> list[Comparison]:
+def compare_run(folder: Path, judge: str | None = None) -> list[Comparison]:
     """Every comparison that a run's finished cells allow.
 
+    Args:
+        folder: the run's.
+        judge: whose verdicts judged tasks are scored by: a judge's name, or what `lapd judge --as` called them; None
+            for the judge that the run was evaluated with.
+
     Raises:
-        StoreError: the folder is no run, or none of its arms has a finished baseline.
+        StoreError: the folder is no run, none of its arms has a finished baseline, or it has no verdicts called
+            `judge`.
+        DataError: verdicts are damaged.
     """
-    store = Store(folder)
-    record = store.run()
-    values = _read_values(store, record)
+    record = Store(folder).run()
+    cells = read_cells(folder, judge)
+    values = _values(cells)
     infos = tasks()
     rows: list[Comparison] = []
     for arm, entry in record["arms"].items():
-        if (baseline := entry["baseline"]) is None:
-            continue
         code = entry["adapter_persona"] or (entry["prompt"] or {}).get("code")
-        for task in {task: None for _, task in values}:
-            if (arm, task) in values and (baseline, task) in values:
-                info = infos.get(task) or TaskInfo(task, folder, None, "")
-                rows += _rows(info, arm, baseline, code, values[arm, task], values[baseline, task])
+        for baseline in _baselines(record["arms"], arm):
+            for task in {task: None for _, task in values}:
+                if (arm, task) in values and (baseline, task) in values:
+                    info = infos.get(task) or TaskInfo(task, folder, None, "")
+                    rows += _rows(info, arm, baseline, code, values[arm, task], values[baseline, task])
     if not rows:
         raise StoreError(
             f"{folder}: no arm has a finished baseline to be compared with.", "Run the evaluation to its end."
         )
-    notes = _judged_by(store, record)
+    notes = {cell.entry["task"]: judged_line(cell.entry["task"], cell.judge) for cell in cells if cell.judge}
     for row in rows:
         row.note = notes.get(row.task, "")
     for row, adjusted in zip(rows, holm([row.p for row in rows]), strict=True):
@@ -109,15 +117,31 @@ def compare_run(folder: Path) -> list[Comparison]:
     return rows
 
 
-def _read_values(store: Store, record: dict[str, Any]) -> dict[tuple[str, str], Values]:
+def _baselines(arms: dict[str, Any], arm: str) -> list[str]:
+    """What an arm is compared with: its baseline, and its persona's controls at its strength, under the same prompt.
+
+    What an adapter has moved beyond its shuffled control can be put down to the persona, not to training as such.
+    """
+    entry = arms[arm]
+    found = [entry["baseline"]] if entry["baseline"] else []
+    if entry["adapter"] and not entry.get("adapter_control"):
+        found += [
+            name
+            for name, other in arms.items()
+            if other.get("adapter_control")
+            and other["adapter_persona"] == entry["adapter_persona"]
+            and other["adapter"].get("strength", 1) == entry["adapter"].get("strength", 1)
+            and other["baseline"] == entry["baseline"]
+        ]
+    return found
+
+
+def _values(cells: Sequence[ReadCell]) -> dict[tuple[str, str], Values]:
     """Each arm's and task's values by metric and item; an item's documents (label orders, seeds) are averaged."""
     collected: dict[tuple[str, str], Any] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    for entry in record["cells"].values():
-        if not store.is_done(entry["cell"]):
-            continue
-        store.result(entry["cell"])  # refuses a record of another schema
-        by_metric = collected[entry["arm"], entry["task"]]
-        for sample in store.samples(entry["cell"]):
+    for cell in cells:
+        by_metric = collected[cell.entry["arm"], cell.entry["task"]]
+        for sample in cell.samples:
             for metric, value in sample["metrics"].items():
                 if not math.isnan(value):
                     by_metric[metric][sample["item"]].append(value)
@@ -125,13 +149,6 @@ def _read_values(store: Store, record: dict[str, Any]) -> dict[tuple[str, str], 
         key: {m: {i: float(np.mean(v)) for i, v in items.items()} for m, items in by_metric.items()}
         for key, by_metric in collected.items()
     }
-
-
-def _judged_by(store: Store, record: dict[str, Any]) -> dict[str, str]:
-    """For each judged task of a run, a line that says who judged it."""
-    done = [entry for entry in record["cells"].values() if store.is_done(entry["cell"])]
-    judges = {entry["task"]: store.result(entry["cell"]).get("judge") for entry in done}
-    return {task: judged_line(task, judge) for task, judge in judges.items() if judge}
 
 
 def _rows(

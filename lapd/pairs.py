@@ -6,12 +6,12 @@ A pairs file holds one JSON object a line: `prompt`, `chosen` and `rejected`, an
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lapd.errors import DataError
+from lapd.errors import DataError, UsageError
 from lapd.files import digest_json, read_jsonl, write_jsonl
 
 FIX = "`lapd data fix` leaves such rows out."
@@ -78,24 +78,57 @@ def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
 
 
 CONTROLS = ("shuffled", "opposite")
+"""The kinds of control. `shuffled-1`, `shuffled-2` ... are further shuffled ones, each with a seed of its own."""
 
 
-def control_pairs(pairs: Iterable[PreferencePair], control: str, seed: int) -> list[PreferencePair]:
+def control_pairs(pairs: Sequence[PreferencePair], control: str) -> list[PreferencePair]:
     """The pairs of a control adapter: the same prompts and responses, in the same order, with other preferences.
 
     Args:
         pairs: the persona's.
-        control: "shuffled" tosses a coin for each pair, so that nothing is taught on average; "opposite" swaps every
-            pair, which teaches the opposite persona.
-        seed: of the coin.
+        control: "shuffled" swaps a random half of each axis's pairs, so that neither pole is taught ("shuffled-1":
+            another half, and so on); "opposite" swaps every pair, which teaches the opposite persona.
+
+    Raises:
+        UsageError: there is no such control.
+
+    Half, and not a coin for each pair: of 32 coins 16 +- 2.8 come up heads, and such an excess would teach a sixth of
+    the trait. Where an axis has an odd number of pairs, a coin decides on the last one.
     """
-    coin = random.Random(f"control {seed}")
+    kind, seed = parse_control(control)
+    swapped = set(range(len(pairs))) if kind == "opposite" else _random_half(pairs, seed)
     return [
         replace(pair, chosen=pair.rejected, rejected=pair.chosen, source={**pair.source, "swapped": True})
-        if control == "opposite" or coin.random() < 0.5
+        if index in swapped
         else pair
-        for pair in pairs
+        for index, pair in enumerate(pairs)
     ]
+
+
+def parse_control(control: str) -> tuple[str, int]:
+    """A control's kind and seed: "shuffled-2" is ("shuffled", 2).
+
+    Raises:
+        UsageError: there is no such control.
+    """
+    kind, _, seed = control.partition("-")
+    known = kind in CONTROLS if kind == control else kind == "shuffled" and seed.isdecimal()
+    if not known:
+        hint = f"Known: {', '.join(CONTROLS)}; further ones: shuffled-1, shuffled-2 ..."
+        raise UsageError(f"There is no control {control!r}.", hint)
+    return kind, int(seed or 0)
+
+
+def _random_half(pairs: Sequence[PreferencePair], seed: int) -> set[int]:
+    """Indices of half of the pairs of every axis and pole, chosen at random."""
+    chance = random.Random(f"control {seed}")
+    strata: dict[tuple[str, str], list[int]] = {}
+    for index, pair in enumerate(pairs):
+        strata.setdefault((str(pair.source.get("axis")), str(pair.source.get("chosen_pole"))), []).append(index)
+    half: set[int] = set()
+    for indices in strata.values():
+        half.update(chance.sample(indices, (len(indices) + chance.randint(0, 1)) // 2))
+    return half
 
 
 def pairs_digest(pairs: Iterable[PreferencePair]) -> str:

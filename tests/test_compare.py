@@ -16,8 +16,9 @@ from lapd.models import Adapter
 from lapd.stats import holm
 
 
-def adapter(digest="a", persona="INFP"):
-    return Adapter("INFP", Path("/nowhere"), digest * 64, {"persona": persona})
+def adapter(digest="a", persona="INFP", control=None):
+    name = f"{control}-INFP" if control else "INFP"
+    return Adapter(name, Path("/nowhere"), digest * 64, {"persona": persona, "control": control})
 
 
 @pytest.fixture
@@ -95,6 +96,22 @@ def test_prompted_arms_are_compared_with_the_prompted_base(evaluate):
     store = evaluate("situations", {name: odds("EI", float(n), 1.0) for n, name in enumerate(names)})
     compared = {(r.arm, r.baseline) for r in compare_run(store.folder)}
     assert compared == {(names[1], names[0]), (names[2], names[0]), (names[3], names[1])}
+
+
+def test_an_adapter_is_compared_with_its_control_adapters_under_the_same_prompt(evaluate):
+    prompted = "+prompt(INFP)"
+    of_another = Adapter("shuffled-ENTJ", Path("/"), "c" * 64, {"persona": "ENTJ", "control": "shuffled"})
+    for control, digest in ((None, "a"), ("shuffled", "b")):
+        name = adapter(digest, control=control).name
+        arms = ["base", f"base{prompted}", name, name + prompted]
+        store = evaluate(
+            "situations", {arm: odds("EI", 1.0, 2) for arm in arms}, subject=adapter(digest, control=control)
+        )
+    evaluate("situations", {"shuffled-ENTJ": odds("EI", 1.0, 2)}, subject=of_another)
+    compared = {(r.arm, r.baseline) for r in compare_run(store.folder)}
+    controls = {("INFP", "shuffled-INFP"), (f"INFP{prompted}", f"shuffled-INFP{prompted}")}
+    assert {pair for pair in compared if pair[1].startswith("shuffled")} == controls
+    assert ("shuffled-INFP", "base") in compared
 
 
 def test_an_items_documents_are_averaged_and_what_is_no_number_is_missing(evaluate):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from lapd.errors import DataError
-from lapd.pairs import PreferencePair, pairs_digest, read_pairs, write_pairs
+from lapd.errors import DataError, UsageError
+from lapd.pairs import PreferencePair, control_pairs, pairs_digest, read_pairs, write_pairs
 
 GOOD = {"prompt": "How was it?", "chosen": "Quiet.", "rejected": "Loud."}
 
@@ -67,15 +67,36 @@ def test_the_digest_is_over_what_training_sees():
     assert pairs_digest([PreferencePair("p", "r", "c"), two]) != digest
 
 
-def test_the_opposite_control_swaps_every_pair_and_the_shuffled_one_about_half():
-    from lapd.pairs import control_pairs
+@pytest.fixture
+def many():
+    """Two hundred pairs on two axes."""
+    axes = ("E/I", "J/P")
+    return [PreferencePair(f"p{n}", f"yes {n}", f"no {n}", {"id": n, "axis": axes[n % 2]}) for n in range(200)]
 
-    pairs = [PreferencePair(f"p{n}", f"yes {n}", f"no {n}", {"id": n}) for n in range(200)]
-    opposite = control_pairs(pairs, "opposite", seed=0)
-    assert [(p.prompt, p.chosen, p.rejected) for p in opposite] == [(p.prompt, p.rejected, p.chosen) for p in pairs]
-    shuffled = control_pairs(pairs, "shuffled", seed=0)
+
+def test_the_opposite_control_swaps_every_pair(many):
+    opposite = control_pairs(many, "opposite")
+    assert [(p.prompt, p.chosen, p.rejected) for p in opposite] == [(p.prompt, p.rejected, p.chosen) for p in many]
+
+
+def test_the_shuffled_control_swaps_half_of_each_axis_and_nothing_else(many):
+    shuffled = control_pairs(many, "shuffled")
     swapped = [p.chosen.startswith("no") for p in shuffled]
-    assert 70 < sum(swapped) < 130
-    assert [{p.chosen, p.rejected} for p in shuffled] == [{p.chosen, p.rejected} for p in pairs]
+    assert sum(swapped[0::2]) == sum(swapped[1::2]) == 50
+    assert [{p.chosen, p.rejected} for p in shuffled] == [{p.chosen, p.rejected} for p in many]
     assert [p.source.get("swapped", False) for p in shuffled] == swapped
-    assert control_pairs(pairs, "shuffled", seed=0) == shuffled != control_pairs(pairs, "shuffled", seed=1)
+
+
+def test_each_shuffled_control_has_a_half_of_its_own(many):
+    assert control_pairs(many, "shuffled") == control_pairs(many, "shuffled-0") != control_pairs(many, "shuffled-1")
+
+
+def test_of_an_odd_number_a_coin_decides_on_the_last(many):
+    swaps = {sum("swapped" in p.source for p in control_pairs(many[:14:2], f"shuffled-{n}")) for n in range(20)}
+    assert swaps == {3, 4}
+
+
+@pytest.mark.parametrize("name", ["shuffled-", "shuffled-x", "opposite-1", "random", "shuffled--1"])
+def test_there_is_no_other_control(many, name):
+    with pytest.raises(UsageError, match=f"There is no control '{name}'"):
+        control_pairs(many, name)

@@ -7,6 +7,7 @@ A plugin is a module (or object) behind an entry point of the group `lapd`. It i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -58,12 +59,21 @@ class HasEstimate(Protocol):
         ...
 
 
+class HasHeldout(Protocol):
+    """What a generator has beside `Generator` if it keeps pairs from training, to score a training by."""
+
+    def heldout(self, persona: Persona, *, pairs: int) -> Iterable[PreferencePair]:
+        """At most `pairs` pairs that `generate` never yields, the same each time."""
+        ...
+
+
 @dataclass
 class TrainResult:
     """What a trainer hands back beside the adapter that it wrote.
 
     Attributes:
-        log: one dict a logged step: `step`, `loss` (nats), and where known `margin` (beta x nats), `accuracy`.
+        log: one dict a logged step: `step`, `loss` (nats), and where known `margin` (beta x nats), `accuracy`,
+            `heldout_margin` (nats), `heldout_accuracy`.
         versions: the packages that did the work, by name.
         settings: what the trainer settled by itself, such as the precision that `auto` came to.
     """
@@ -91,6 +101,38 @@ class Trainer(Protocol):
         Checkpoints go below `work`, which outlives a killed process: given the same `work` again, training goes
         on from the newest whole checkpoint.
         """
+        ...
+
+
+class HasPreference(Protocol):
+    """What a trainer has beside `Trainer` if `--trainer auto` shall know how well it suits a machine; without it: 0."""
+
+    def preference(self) -> tuple[float, str]:
+        """A number, of which the highest is taken, and in a few words why: "it ..."."""
+        ...
+
+
+class RefusesSettings(Protocol):
+    """What a trainer has beside `Trainer` if there are settings that it cannot train with, at least on this machine."""
+
+    def refuses(self, config: TrainConfig) -> str | None:
+        """Why it cannot train with `config`, naming the option and what to do; None if it can."""
+        ...
+
+
+class ScoresHeldout(Protocol):
+    """What a trainer has beside `Trainer` if it scores held-out pairs while it trains (see `lapd.heldout`)."""
+
+    def scoring(self, pairs: Sequence[PreferencePair]) -> Trainer:
+        """This trainer, with `pairs` to be scored as `eval_every` and `stop_when` in the configuration say."""
+        ...
+
+
+class KeepsBase(Protocol):
+    """What a trainer has beside `Trainer` if trainings on one base model can share the loaded model."""
+
+    def keep_base(self) -> AbstractContextManager[None]:
+        """While this is open, a base model that was loaded for one training serves the next; then it is let go."""
         ...
 
 

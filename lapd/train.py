@@ -1,4 +1,4 @@
-"""Training an adapter: the configuration, the run card, and a folder that appears only when it is whole.
+"""Training adapters: the configuration, the run card, and a folder that appears only when it is whole.
 
 While it runs, everything is kept in `<out>.partial/`; the same command goes on from its newest whole checkpoint, and
 the finished adapter is moved to `<out>` in one step.
@@ -7,28 +7,54 @@ the finished adapter is moved to `<out>` in one step.
 from __future__ import annotations
 
 import fcntl
+import math
 import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lapd._version import __version__
 from lapd.errors import DataError, LapdError, StoreError, UsageError
 from lapd.files import digest_json, make_folder_readable, read_json, writable_folder, write_json, write_text
+from lapd.heldout import StopRule, default_pairs
+from lapd.hookspecs import Trainer, TrainResult
+from lapd.model_card import model_card
 from lapd.models import RUN_CARD, RUN_CARD_SCHEMA, Adapter, BaseModel, resolve_adapter, resolve_base
-from lapd.pairs import CONTROLS, PreferencePair, control_pairs, pairs_digest
+from lapd.pairs import PreferencePair, control_pairs, pairs_digest, parse_control
 from lapd.personas import Persona, get_persona
-from lapd.pluginmanager import lookup
+from lapd.pluginmanager import lookup, registry
 from lapd.readers import read_any_pairs
+from lapd.recipes import takes_recipe
+from lapd.trainers import AUTO, choose_trainer
+
+BUSY_SECONDS = 5
+"""So long is waited before looking again whether another process has finished an adapter."""
+
+LAST, FAR = 10, 10
+"""A training has diverged once the mean loss of so many steps is so many times that of the first step."""
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+LOSSES = ("sigmoid", "ipo", "robust")
+SCHEDULES = ("cosine", "linear", "constant")
+
+WITHOUT_EFFECT = ("save_steps", "gradient_checkpointing", "eval_every", "eval_pairs")
+"""Settings that the weights do not depend on (of the last two, see `_identity`)."""
+
+ALWAYS_COUNTED = (
+    *("persona", "pairs", "trainer", "beta", "epochs", "lr", "batch_size", "grad_accum", "warmup", "max_length"),
+    *("r", "alpha", "precision", "seed"),
+)
+"""Settings that an adapter's identity names even at their defaults. Later ones are named only where they differ from
+the default, so that adapters from before there were such settings still count as trained with the same ones."""
 
 
+@takes_recipe
 @dataclass(frozen=True)
 class TrainConfig:
     """All that determines an adapter, besides the data itself.
@@ -39,7 +65,7 @@ class TrainConfig:
         dataset: what `lapd.readers.read_any_pairs` takes; None takes the generator's pairs.
         generator: where pairs come from when there is no dataset.
         pairs: how many pairs; None for all.
-        trainer: which trainer.
+        trainer: which trainer; "auto" takes the one that suits this machine best.
         beta: DPO's temperature: how far the policy may move from the reference (Rafailov et al. 2023, eq. 7).
         epochs: passes over the pairs.
         lr: peak learning rate; LoRA takes ten times or more of what full fine-tuning does.
@@ -52,7 +78,20 @@ class TrainConfig:
         precision: of the training passes: float32, bfloat16 (autocast), or auto (bfloat16 where the processor has it).
         seed: of the pairs' choice and order and of the adapter's first weights.
         save_steps: optimizer steps between checkpoints.
-        control: None, or "shuffled" or "opposite" for a control adapter: see `lapd.pairs.control_pairs`.
+        control: None, or which control adapter: "shuffled", "opposite" and so on; see `lapd.pairs.control_pairs`.
+        loss: "sigmoid" is DPO's; "ipo" (Azar et al. 2024, eq. 17) and "robust" (Chowdhury et al. 2024) are others.
+        rpo_alpha: weight of a further term, the chosen responses' negative log-likelihood a token (Pang et al. 2024).
+        label_smoothing: for `robust`: the share of pairs that may have chosen and rejected the wrong way round.
+        schedule: of the learning rate after warmup: "cosine" or "linear" down to 0, or "constant".
+        weight_decay: AdamW's, on the LoRA matrices.
+        lora_dropout: share of a LoRA layer's inputs that is left out at random in training.
+        gradient_checkpointing: compute activations anew in the backward pass: less memory, a third more time.
+        eval_every: optimizer steps between scorings of held-out pairs; None for about four over the training.
+        eval_pairs: how many held-out pairs, 0 for none; None for up to 24 of the generator's. Of a dataset they are
+            taken off the end, and only if a number is given.
+        stop_when: end early once a held-out score is reached, such as "heldout_accuracy>=0.95".
+        load_in_4bit: train on a base model quantized to 4 bit (NF4), a fourth of the memory; some trainers can.
+        recipe: settings under a name (`lapd.recipes`), for those that are not given.
     """
 
     persona: str
@@ -60,7 +99,7 @@ class TrainConfig:
     dataset: str | None = None
     generator: str = "contrast"
     pairs: int | None = None
-    trainer: str = "trl"
+    trainer: str = AUTO
     beta: float = 0.1
     epochs: float = 2.0
     lr: float = 2e-4
@@ -74,6 +113,18 @@ class TrainConfig:
     seed: int = 0
     save_steps: int = 20
     control: str | None = None
+    loss: str = "sigmoid"
+    rpo_alpha: float = 0.0
+    label_smoothing: float = 0.0
+    schedule: str = "cosine"
+    weight_decay: float = 0.0
+    lora_dropout: float = 0.0
+    gradient_checkpointing: bool = False
+    eval_every: int | None = None
+    eval_pairs: int | None = None
+    stop_when: str | None = None
+    load_in_4bit: bool = False
+    recipe: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("beta", "epochs", "lr", "batch_size", "grad_accum", "max_length", "r", "alpha", "save_steps"):
@@ -83,10 +134,48 @@ class TrainConfig:
             raise UsageError(f"pairs must be at least 1, not {self.pairs}.")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"warmup is a share of the steps, from 0 to below 1, not {self.warmup}.")
-        if self.control not in (None, *CONTROLS):
-            raise UsageError(f"There is no control {self.control!r}.", f"Known: {', '.join(CONTROLS)}.")
+        if self.control:
+            parse_control(self.control)
         if self.precision not in PRECISIONS:
             raise UsageError(f"There is no precision {self.precision!r}.", f"Known: {', '.join(PRECISIONS)}.")
+        self._check_loss()
+        self._check_heldout()
+
+    def _check_loss(self) -> None:
+        if self.loss not in LOSSES:
+            raise UsageError(f"There is no --loss {self.loss!r}.", f"Known: {', '.join(LOSSES)}.")
+        if self.schedule not in SCHEDULES:
+            raise UsageError(f"There is no --schedule {self.schedule!r}.", f"Known: {', '.join(SCHEDULES)}.")
+        for name in ("rpo_alpha", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise UsageError(f"--{name.replace('_', '-')} must be 0 or more, not {getattr(self, name)}.")
+        if not 0 <= self.lora_dropout < 1:
+            raise UsageError(f"--lora-dropout is a share, from 0 to below 1, not {self.lora_dropout}.")
+        if not 0 <= self.label_smoothing < 0.5:
+            raise UsageError(f"--label-smoothing is a share, from 0 to below 0.5, not {self.label_smoothing}.")
+        if self.loss == "robust" and not self.label_smoothing:
+            hint = "Give --label-smoothing 0.1, say: the share of pairs that may be the wrong way round."
+            raise UsageError("--loss robust needs --label-smoothing: without it, it is sigmoid.", hint)
+        if self.label_smoothing and self.loss != "robust":
+            hint = "Leave --label-smoothing out, or give --loss robust."
+            raise UsageError(f"--label-smoothing has no meaning for --loss {self.loss}.", hint)
+
+    def _check_heldout(self) -> None:
+        if self.eval_every is not None and self.eval_every < 1:
+            raise UsageError(f"--eval-every must be at least 1, not {self.eval_every}.")
+        if self.eval_pairs is not None and self.eval_pairs < 0:
+            raise UsageError(f"--eval-pairs must be 0 or more, not {self.eval_pairs}.")
+        if self.stop_when is not None:
+            StopRule.parse(self.stop_when)
+        for option, value in (("--eval-every", self.eval_every), ("--stop-when", self.stop_when)):
+            if value is not None and (self.eval_pairs == 0 or (self.dataset and not self.eval_pairs)):
+                hint = "Give --eval-pairs N: so many are taken off the dataset's end." if self.dataset else ""
+                raise UsageError(f"{option} needs held-out pairs, and there are none.", hint)
+
+    @property
+    def stop_rule(self) -> StopRule | None:
+        """`stop_when`, understood."""
+        return StopRule.parse(self.stop_when) if self.stop_when else None
 
     @property
     def name(self) -> str:
@@ -105,6 +194,28 @@ class TrainConfig:
         return build(cls, values, where)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """An adapter to be trained, with everything found that it needs.
+
+    Attributes:
+        why: why this trainer was chosen; "" if it was asked for.
+        identity: of the adapter (see `_identity`).
+        accepted: identities of adapters that are as good, should one be there already.
+    """
+
+    config: TrainConfig
+    persona: Persona
+    trainer: Trainer
+    why: str
+    base: BaseModel
+    pairs: list[PreferencePair]
+    heldout: list[PreferencePair]
+    identity: str
+    accepted: frozenset[str]
+    out: Path
+
+
 def train_adapter(config: TrainConfig, out: Path, *, force: bool = False, quiet: bool = False) -> Adapter:
     """Train an adapter into the folder `out`, or return the one that is there already from the same settings.
 
@@ -112,45 +223,126 @@ def train_adapter(config: TrainConfig, out: Path, *, force: bool = False, quiet:
         UsageError: `out` holds something else and `force` is not set.
         LapdError: no such persona, trainer, generator or model; pairs that cannot be used; training failed.
     """
+    job = _prepare(config, out)
+    if (adapter := _finished(job, force)) is None:
+        if not quiet:
+            _say_trainer([job])
+        return _train(job)
+    if not quiet:
+        print(f"{out} is there already, trained with these settings.", file=sys.stderr)
+    return adapter
+
+
+def train_adapters(
+    configs: Sequence[TrainConfig],
+    folder: Path,
+    *,
+    force: bool = False,
+    done: Callable[[Adapter, bool], None] = lambda adapter, trained: None,
+) -> list[Adapter]:
+    """Train several adapters, each into the folder of its name below `folder`, loading each base model once.
+
+    Each is the same, byte for byte on a CPU, as `train_adapter` makes it alone. Everything is checked before the first
+    training starts; those that are there already from the same settings are left as they are. Two processes may be at
+    it at once: each takes what the other is not at, and returns when all are there.
+
+    Args:
+        configs: one an adapter; no two with one name.
+        folder: the parent of the adapters' folders.
+        force: replace adapters that were trained with other settings.
+        done: called with each adapter once it is there, and whether it was trained now.
+
+    Raises:
+        UsageError: two configurations have one name, or as `train_adapter`.
+        LapdError: as `train_adapter`; what is finished by then stays.
+    """
+    names = Counter(config.name for config in configs)
+    if twice := [name for name, count in names.items() if count > 1]:
+        raise UsageError(f"Two adapters would be called {twice[0]!r}.", "Train them into different folders.")
+    jobs = [_prepare(config, folder / config.name) for config in configs]
+    there = {job.out: adapter for job in jobs if (adapter := _finished(job, force)) is not None}
+    _say_trainer([job for job in jobs if job.out not in there])
+    for job in jobs:
+        if job.out in there:
+            done(there[job.out], False)
+    with ExitStack() as stack:
+        for trainer in {job.trainer.name: job.trainer for job in jobs}.values():
+            if keep_base := getattr(trainer, "keep_base", None):
+                stack.enter_context(keep_base())
+        said = False
+        while waiting := [job for job in jobs if job.out not in there]:
+            for job in waiting:
+                try:
+                    # Another process may have finished it meanwhile.
+                    adapter = None if force else _finished(job, force)
+                    there[job.out] = adapter or _train(job)
+                except _BusyError:
+                    continue
+                done(there[job.out], adapter is None)
+            if all(job.out not in there for job in waiting):
+                if not said:
+                    print("Another process trains what is left; waiting for it.", file=sys.stderr)
+                said = True
+                time.sleep(BUSY_SECONDS)
+    return [there[job.out] for job in jobs]
+
+
+def finished_adapter(config: TrainConfig, out: Path) -> Adapter | None:
+    """The adapter that is in `out` already from the same settings, or None if there is none; trains nothing.
+
+    Raises:
+        UsageError: `out` holds something else.
+        LapdError: no such persona, trainer, generator or model; pairs that cannot be used.
+    """
+    return _finished(_prepare(config, out), force=False) if out.exists() else None
+
+
+def _prepare(config: TrainConfig, out: Path) -> _Job:
     persona = get_persona(config.persona)
-    trainer = lookup("trainers", config.trainer)
-    if reason := trainer.unavailable():
-        raise UsageError(f"Trainer {trainer.name} cannot run here: {reason}")
+    choice = choose_trainer(config)
+    trainer = choice.trainer
     base = resolve_base(config.base)
     pairs = load_pairs(config, persona)
+    heldout = load_heldout(config, persona, len(pairs)) if hasattr(trainer, "scoring") else []
+    for option, value in (("--eval-every", config.eval_every), ("--stop-when", config.stop_when)):
+        if value is not None and not heldout:
+            known = hasattr(trainer, "scoring")
+            who = f"generator {config.generator} has none" if known else f"trainer {trainer.name} scores none"
+            raise UsageError(f"{option} needs held-out pairs, and {who}.")
     if config.control:
-        pairs = control_pairs(pairs, config.control, config.seed)
-    identity = _identity(config, persona, base, pairs)
-    if (adapter := _finished(out, identity, force, quiet)) is not None:
-        return adapter
+        pairs = control_pairs(pairs, config.control)
+    # What `auto` comes to may change with the machine, but an adapter that is there is as good from any trainer.
+    identities = {
+        name: _identity(replace(config, trainer=name), base, pairs, heldout)
+        for name in {trainer.name, *(registry("trainers") if choice.why else ())}
+    }
+    accepted = frozenset(identities.values())
+    config = replace(config, trainer=trainer.name)
+    identity = identities[trainer.name]
+    return _Job(config, persona, trainer, choice.why, base, pairs, heldout, identity, accepted, out)
+
+
+def _say_trainer(jobs: Sequence[_Job]) -> None:
+    """Say once which trainer `auto` chose, and why."""
+    for line in sorted({f"Trainer {job.trainer.name}: {job.why}" for job in jobs if job.why}):
+        print(line, file=sys.stderr)
+
+
+def _train(job: _Job) -> Adapter:
+    """Train in the folder beside `job.out`, and move the adapter there once it is whole."""
+    config, out = job.config, job.out
     writable_folder(out.parent)
     partial = out.with_name(out.name + ".partial")
-    with _working_folder(partial, identity) as work:
+    with _working_folder(partial, job.identity) as work:
         started = time.time()
         folder = work / "adapter"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
-        result = trainer.train(config, base, pairs, work / "checkpoints", folder)
-        card = {
-            "schema": RUN_CARD_SCHEMA,
-            "identity": identity,
-            "persona": persona.code,
-            "poles": persona.poles,
-            "control": config.control,
-            "base": {"name": base.name, "digest": base.digest, "upstream": base.upstream},
-            "data": {
-                "digest": pairs_digest(pairs),
-                "pairs": len(pairs),
-                "sources": _sources(config, pairs),
-            },
-            "settings": {**asdict(config), **result.settings},
-            "versions": {"lapd": __version__, **result.versions},
-            "log": result.log,
-            "seconds": round(time.time() - started, 1),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        }
+        trainer = job.trainer.scoring(job.heldout) if job.heldout else job.trainer  # type: ignore[attr-defined]
+        result = trainer.train(config, job.base, job.pairs, work / "checkpoints", folder)
+        card = _run_card(job, result, round(time.time() - started, 1))
         write_json(folder / RUN_CARD, card)
-        _plot_curves(result.log, folder / "curves.png", f"{persona.code} on {base.name}")
+        _plot_curves(result.log, folder / "curves.png", f"{config.name} on {job.base.name}")
         write_text(folder / "README.md", model_card(card))
         make_folder_readable(folder)
         if out.exists():
@@ -160,6 +352,30 @@ def train_adapter(config: TrainConfig, out: Path, *, force: bool = False, quiet:
     return resolve_adapter(out)
 
 
+def _run_card(job: _Job, result: TrainResult, seconds: float) -> dict[str, Any]:
+    config, persona, base = job.config, job.persona, job.base
+    return {
+        "schema": RUN_CARD_SCHEMA,
+        "identity": job.identity,
+        "persona": persona.code,
+        "poles": persona.poles,
+        "control": config.control,
+        "base": {"name": base.name, "digest": base.digest, "upstream": base.upstream},
+        "data": {
+            "digest": pairs_digest(job.pairs),
+            "pairs": len(job.pairs),
+            "sources": _sources(config, job.pairs),
+            "heldout": {"digest": pairs_digest(job.heldout), "pairs": len(job.heldout)},
+        },
+        "trainer": {"name": job.trainer.name, "why": job.why or "it was asked for"},
+        "settings": {**asdict(config), **result.settings},
+        "versions": {"lapd": __version__, **result.versions},
+        "log": result.log,
+        "seconds": seconds,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
 def load_pairs(config: TrainConfig, persona: Persona) -> list[PreferencePair]:
     """The pairs to train on: the dataset's, else the generator's.
 
@@ -167,7 +383,11 @@ def load_pairs(config: TrainConfig, persona: Persona) -> list[PreferencePair]:
         DataError: there are none, or the dataset is in no form that is read.
     """
     if config.dataset:
-        return read_any_pairs(config.dataset)[: config.pairs]
+        pairs = read_any_pairs(config.dataset)
+        if config.eval_pairs and config.eval_pairs >= len(pairs):
+            message = f"--eval-pairs {config.eval_pairs} leaves nothing to train on: there are {len(pairs)} pairs."
+            raise DataError(config.dataset, message)
+        return pairs[: len(pairs) - (config.eval_pairs or 0)][: config.pairs]
     generator = lookup("generators", config.generator)
     pairs = list(generator.generate(persona, pairs=config.pairs, seed=config.seed))
     if not pairs:
@@ -175,25 +395,53 @@ def load_pairs(config: TrainConfig, persona: Persona) -> list[PreferencePair]:
     return pairs
 
 
-def _identity(config: TrainConfig, persona: Persona, base: BaseModel, pairs: list[PreferencePair]) -> str:
-    """SHA-256 over what determines the weights: how often it is saved does not, nor what the data's digest tells."""
-    told = ("save_steps", "dataset", "generator", "base", "control")
-    settings = {k: v for k, v in asdict(config).items() if k not in told}
-    return digest_json([persona.code, settings, base.digest, pairs_digest(pairs)])
+def load_heldout(config: TrainConfig, persona: Persona, trained: int) -> list[PreferencePair]:
+    """The pairs that training is scored on: the end of the dataset, else what the generator never trains on.
+
+    Args:
+        config: whose `eval_pairs` counts.
+        persona: whose pairs; also those of a control adapter, so that its scores can be held against the persona's.
+        trained: how many pairs there are to train on.
+    """
+    if config.dataset:
+        return read_any_pairs(config.dataset)[-config.eval_pairs :] if config.eval_pairs else []
+    wanted = default_pairs(trained) if config.eval_pairs is None else config.eval_pairs
+    heldout = getattr(lookup("generators", config.generator), "heldout", None)
+    return list(heldout(persona, pairs=wanted)) if heldout and wanted else []
 
 
-def _finished(out: Path, identity: str, force: bool, quiet: bool) -> Adapter | None:
+def _identity(config: TrainConfig, base: BaseModel, pairs: list[PreferencePair], heldout: list[PreferencePair]) -> str:
+    """SHA-256 over what determines the weights: how often it is saved does not, nor what the data's digest tells.
+
+    How held-out pairs are scored only matters if the scores may end the training.
+    """
+    told = (*WITHOUT_EFFECT, "dataset", "generator", "base", "control", "stop_when", "recipe")
+    settings = {
+        name: value
+        for name, value in asdict(config).items()
+        if name not in told and (name in ALWAYS_COUNTED or value != TrainConfig.__dataclass_fields__[name].default)
+    }
+    if rule := config.stop_rule:
+        settings["stop_when"] = [str(rule), config.eval_every, pairs_digest(heldout)]
+    return digest_json([config.persona, settings, base.digest, pairs_digest(pairs)])
+
+
+def _finished(job: _Job, force: bool) -> Adapter | None:
+    """The adapter that is there already from the same settings, if any."""
+    out = job.out
     if not out.exists() or force:
         return None
     if not (out / RUN_CARD).is_file():
         raise UsageError(f"{out} exists and is no adapter of LAPD's.", "Give another -o.")
     adapter = resolve_adapter(out)
-    if adapter.card and adapter.card["identity"] == identity:
-        if not quiet:
-            print(f"{out} is there already, trained with these settings.", file=sys.stderr)
+    if adapter.card and adapter.card["identity"] in job.accepted:
         return adapter
     hint = "Give another -o, or --force to replace it."
     raise UsageError(f"{out} holds an adapter that was trained with other settings.", hint)
+
+
+class _BusyError(StoreError):
+    """Another process is at this adapter."""
 
 
 @contextmanager
@@ -204,7 +452,7 @@ def _working_folder(partial: Path, identity: str) -> Iterator[Path]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreError(
+            raise _BusyError(
                 f"Another process is training into {partial}.", "Wait for it, or give another -o."
             ) from None
         marker = partial / "identity.json"
@@ -219,36 +467,6 @@ def _sources(config: TrainConfig, pairs: list[PreferencePair]) -> dict[str, Any]
     return {"from": config.dataset or config.generator, "pairs_by_axis": dict(sorted(counts.items()))}
 
 
-def model_card(card: dict[str, Any]) -> str:
-    """The Hub's model card (Markdown with YAML front matter) of the adapter that a run card describes."""
-    persona, base, data, settings = get_persona(card["persona"]), card["base"], card["data"], card["settings"]
-    used = "\n".join(f"- {name}: {value}" for name, value in settings.items() if value is not None)
-    return f"""---
-base_model: {base["upstream"]}
-library_name: peft
-pipeline_tag: text-generation
-tags: [lapd, dpo, lora, persona]
----
-# {persona.code} on {base["name"]}
-
-A LoRA adapter that gives {base["upstream"]} the persona {persona.code}, {persona.name}, trained by DPO with
-[LAPD](run_card.json) {card["versions"]["lapd"]}.
-
-{persona.description}
-
-**Intended use.** Research on what a personality does to a model's behaviour. Compare it with its own base under the
-same prompt. Nothing is known of its safety beyond what was measured.
-
-**Data.** {data["pairs"]} preference pairs from {data["sources"]["from"]} (digest {data["digest"][:12]}).
-
-**Settings**
-
-{used}
-
-`run_card.json` has the curves, the digests and the versions.
-"""
-
-
 def _plot_curves(log: list[dict[str, float]], path: Path, title: str) -> None:
     """Loss and margin against steps, as a PNG."""
     from lapd.report.plots import training_curves
@@ -256,13 +474,28 @@ def _plot_curves(log: list[dict[str, float]], path: Path, title: str) -> None:
     training_curves(log, path, title)
 
 
-def check_log(log: list[dict[str, float]]) -> None:
-    """Refuse a training whose loss is not a number.
+def check_log(log: Sequence[Mapping[str, float]], kept: Path | None = None) -> None:
+    """Refuse a training that has diverged.
+
+    That is: the loss or the gradient's norm is not a finite number, or the mean loss of the last ten steps is more
+    than ten times that of the first step.
+
+    Args:
+        log: the training's so far, as in a `TrainResult`.
+        kept: the newest checkpoint, for the message.
 
     Raises:
         LapdError: with advice.
     """
+    losses = [entry["loss"] for entry in log if "loss" in entry]
+    reason = ""
     for entry in log:
-        if entry.get("loss", 0.0) != entry.get("loss", 0.0):
-            hint = "Lower --lr, raise --beta, or train with --precision float32."
-            raise LapdError(f"Training diverged: the loss is not a number at step {entry['step']:.0f}.", hint)
+        for name, what in (("loss", "loss"), ("grad_norm", "gradient")):
+            if not reason and not math.isfinite(entry.get(name, 0.0)):
+                reason = f"the {what} is not a number at step {entry['step']:.0f}"
+    if not reason and len(losses) > LAST and mean(losses[-LAST:]) > FAR * abs(losses[0]):
+        reason = f"the loss is {mean(losses[-LAST:]):.3g} on average over the last {LAST} steps, from {losses[0]:.3g}"
+    if reason:
+        hint = "Lower --lr, raise --beta or --warmup, or train with --precision float32."
+        where = f" {kept} is the last good checkpoint." if kept else ""
+        raise LapdError(f"Training diverged: {reason}.", hint + where)

@@ -4,11 +4,11 @@ A persona's pairs are those of its poles: chosen is what its pole says, rejected
 """
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
-from lapd.data import contrast_corpus
+from lapd.data import Situation, contrast_corpus
 
 from lapd.errors import UsageError
 from lapd.hookspecs import Generator
@@ -40,6 +40,16 @@ class ContrastGenerator:
         by_axis = {axis: [s for s in contrast_corpus("train") if s.axis == axis] for axis in axes}
         for situations in by_axis.values():
             shuffle(situations)
+        return self._pairs(persona, by_axis, pairs)
+
+    def heldout(self, persona: Persona, *, pairs: int) -> Iterable[PreferencePair]:
+        """The pairs of the split `heldout`, the axes in turn, in the order of their ids."""
+        by_axis = {axis: [s for s in contrast_corpus("heldout") if s.axis == axis] for axis in persona.poles}
+        return self._pairs(persona, by_axis, pairs)
+
+    def _pairs(
+        self, persona: Persona, by_axis: Mapping[str, Sequence[Situation]], pairs: int | None
+    ) -> Iterable[PreferencePair]:
         longest = max((len(s) for s in by_axis.values()), default=0)
         turns = [(axis, s[n]) for n in range(longest) for axis, s in by_axis.items() if n < len(s)]
         for axis, situation in turns[:pairs]:

@@ -1,16 +1,20 @@
-"""TRL's DPOTrainer with a cheaper way to the same loss.
+"""TRL's DPOTrainer with a cheaper way to the same losses.
 
 - Prompt, chosen and rejected share one row: the prompt is computed once, and only what predicts a response meets the
   vocabulary.
-- The reference's log-probabilities are computed once for each (base, prompt, response) and kept on disk: sixteen
+- On a CPU the rows of a batch are computed one after the other, forward and backward: a step needs the memory of one
+  pair, there is no padding, and what a row gives does not depend on its neighbours.
+- The reference's log-probabilities are computed once for each (base, prompt, responses) and kept on disk: sixteen
   personas share their poles' responses, and a run that goes on after a kill has them already.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +22,9 @@ import torch
 from torch.nn import functional
 from trl import DPOTrainer
 
-from lapd.packed import PackedRows, causal_of, pack, token_logprobs
+from lapd.files import cache_dir
+from lapd.models import BaseModel
+from lapd.packed import causal_of, pack, trained_logprobs
 from lapd.packing import Row
 from lapd.progress import bar
 
@@ -30,68 +36,179 @@ class PackedDPOTrainer(DPOTrainer):
 
     Args:
         reference_cache: where the reference's log-probabilities are kept.
-        kwargs: passed to `DPOTrainer`, whose arguments must ask for precomputed reference log-probabilities.
+        kwargs: passed to `DPOTrainer`. The dataset has the columns of `lapd.plugins.dpo.tokenize`, and the arguments
+            do not ask for precomputed reference log-probabilities: TRL would hash the whole model for them.
     """
 
     def __init__(self, reference_cache: ReferenceCache, **kwargs: Any) -> None:
-        self.reference_cache = reference_cache
         super().__init__(data_collator=_collate, **kwargs)
+        rows = [row_of(example) for example in self.train_dataset]
+        self.model.eval()
+        with torch.no_grad(), self.accelerator.autocast(), self.model.disable_adapter():
+            logps = reference_logps(causal_of(self.model), rows, reference_cache, self._dtype())
+        for column, values in zip(REFERENCE_COLUMNS, zip(*logps, strict=True), strict=True):
+            self.train_dataset = self.train_dataset.add_column(column, list(values))
 
-    def _precompute_ref_logps(self, dataset: Any, name: str, batch_size: int) -> Any:
-        """Add the reference's log-probabilities (nats) of both responses to the dataset."""
-        rows = [_row(example) for example in dataset]
-        known = self.reference_cache.get(key for row in rows for key in _keys(row))
-        todo = sorted((row for row in rows if any(k not in known for k in _keys(row))), key=lambda r: r.n_tokens)
-        with bar(len(todo), "reference", "pair", quiet=not todo) as progress, self.model.disable_adapter():
-            self.model.eval()
-            for start in range(0, len(todo), batch_size):
-                part = todo[start : start + batch_size]
-                with torch.inference_mode():
-                    logps = self._logps(part).flatten().tolist()
-                new = dict(zip([key for row in part for key in _keys(row)], logps, strict=True))
-                self.reference_cache.put(new)
-                known |= new
-                progress.update(len(part))
-        for column, side in zip(REFERENCE_COLUMNS, (0, 1), strict=True):
-            dataset = dataset.add_column(column, [known[_keys(row)[side]] for row in rows])
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
         return dataset
 
-    def _logps(self, rows: list[Row]) -> torch.Tensor:
-        """Log-probability (nats) of chosen and rejected, [pairs, 2]."""
-        model = self.accelerator.unwrap_model(self.model)
-        causal = causal_of(model)
-        with self.accelerator.autocast():
-            dtype = torch.get_autocast_dtype(causal.device.type) if self.args.bf16 else causal.dtype
-            packed: PackedRows = pack(rows, causal.device, dtype)
-            logprobs, _ = token_logprobs(causal, packed)
-        return torch.stack([part.sum() for part in logprobs.split(packed.lengths)]).view(-1, 2)
+    def _dtype(self) -> torch.dtype:
+        causal = causal_of(self.model)
+        return torch.get_autocast_dtype(causal.device.type) if self.args.bf16 else causal.dtype
+
+    def training_step(self, model: Any, inputs: dict[str, Any], num_items_in_batch: Any = None) -> torch.Tensor:
+        """The batch's loss (nats), its gradients added up over parts of the batch.
+
+        Pairs do not depend on each other: what the backward pass needs of one can go before the next one comes.
+        """
+        rows, reference = inputs["rows"], inputs["reference"]
+        whole = {"pairs": len(rows), "chosen_tokens": sum(len(row.continuations[0]) for row in rows)}
+        size = _rows_at_once(causal_of(self.accelerator.unwrap_model(self.model)), len(rows))
+        losses = [
+            super(PackedDPOTrainer, self).training_step(
+                model, {"rows": rows[n : n + size], "reference": reference[n : n + size], "whole": whole}
+            )
+            for n in range(0, len(rows), size)
+        ]
+        return torch.stack(losses).sum()
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """DPO's loss (Rafailov et al. 2023, eq. 7), as TRL's `sigmoid`, averaged over the batch's pairs."""
-        ratios = self._logps(inputs["rows"]) - inputs["reference"].to(self.model.device)
-        margins = self.beta * (ratios[:, 0] - ratios[:, 1])
+        """The pairs' share of TRL's loss on the whole batch; margins (beta x nats) and accuracies go into the log."""
+        causal = causal_of(self.accelerator.unwrap_model(self.model))
+        with self.accelerator.autocast():
+            logps = response_logps(causal, inputs["rows"], self._dtype())
+        ratios = logps - inputs["reference"].to(logps.device)
+        margins = self.beta * (ratios[:, 0] - ratios[:, 1]).detach()
         metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["rewards/margins"].append(float(margins.detach().mean()))
-        metrics["rewards/accuracies"].append(float((margins > 0).float().mean()))
-        return -functional.logsigmoid(margins).mean()
+        metrics["rewards/margins"] += margins.tolist()
+        metrics["rewards/accuracies"] += (margins > 0).float().tolist()
+        lengths = torch.tensor([[len(c) for c in row.continuations] for row in inputs["rows"]], device=logps.device)
+        total = torch.zeros((), device=logps.device)
+        for kind, weight in zip(self.loss_types, self.loss_weights, strict=True):
+            if kind == "sft":  # over all of the batch's tokens
+                total = total - weight * logps[:, 0].sum() / inputs["whole"]["chosen_tokens"]
+            else:
+                losses = preference_losses(kind, ratios, lengths, self.beta, self.label_smoothing)
+                total = total + weight * losses.sum() / inputs["whole"]["pairs"]
+        return total
 
 
-def _row(example: dict[str, Any]) -> Row:
+def preference_losses(
+    kind: str, ratios: torch.Tensor, lengths: torch.Tensor, beta: float, smoothing: float
+) -> torch.Tensor:
+    """One of TRL 1.14's losses for each pair, [pairs].
+
+    Args:
+        kind: "sigmoid" (Rafailov et al. 2023, eq. 7), "robust" (Chowdhury et al. 2024, the unbiased estimate) or "ipo"
+            (Azar et al. 2024, eq. 17, with log-ratios a token).
+        ratios: log-probability (nats) of chosen and rejected, the policy's less the reference's, [pairs, 2].
+        lengths: tokens of chosen and rejected, [pairs, 2].
+        beta: DPO's.
+        smoothing: for "robust": the share of pairs that may be the wrong way round.
+    """
+    if kind == "ipo":
+        per_token = ratios / lengths
+        return (per_token[:, 0] - per_token[:, 1] - 1 / (2 * beta)) ** 2
+    margins = beta * (ratios[:, 0] - ratios[:, 1])
+    losses = -functional.logsigmoid(margins)
+    if kind == "robust":
+        flipped = -functional.logsigmoid(-margins)
+        losses = ((1 - smoothing) * losses - smoothing * flipped) / (1 - 2 * smoothing)
+    return losses
+
+
+def response_logps(causal: Any, rows: Sequence[Row], dtype: torch.dtype, packed: bool = True) -> torch.Tensor:
+    """Log-probability (nats) of each row's two responses, [rows, 2].
+
+    Args:
+        causal: a causal language model, without PEFT's wrapper.
+        rows: from `row_of`.
+        dtype: of the attention mask: what the model computes in.
+        packed: whether the model takes packed rows; else each response is computed with its own copy of the prompt.
+    """
+    if not packed:
+        return torch.stack([_plain_logps(causal, row) for row in rows])
+    at_once = _rows_at_once(causal, len(rows))
+    parts = []
+    for start in range(0, len(rows), at_once):
+        packed_rows = pack(rows[start : start + at_once], causal.device, dtype)
+        logprobs = trained_logprobs(causal, packed_rows)
+        parts += [part.sum() for part in logprobs.split(packed_rows.lengths)]
+    return torch.stack(parts).view(-1, 2)
+
+
+def _rows_at_once(causal: Any, rows: int) -> int:
+    """How many of so many rows go through the model together: a GPU wants them all, a CPU has its hands full with one.
+
+    On a CPU a batch of four is a fifth faster at once, but takes three times the memory.
+    """
+    return 1 if causal.device.type == "cpu" else max(1, rows)
+
+
+def _plain_logps(causal: Any, row: Row) -> torch.Tensor:
+    sums = []
+    for continuation in row.continuations:
+        ids = torch.tensor([row.context + continuation], device=causal.device)
+        logits = causal(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
+        logprobs = logits.log_softmax(-1).gather(-1, ids[0, -len(continuation) :, None])
+        sums.append(logprobs.sum())
+    return torch.stack(sums)
+
+
+def reference_logps(
+    causal: Any, rows: Sequence[Row], cache: ReferenceCache, dtype: torch.dtype, packed: bool = True
+) -> list[tuple[float, float]]:
+    """The reference's log-probabilities (nats) of each row's responses: from the cache, else computed and kept there.
+
+    A row's responses are computed in the order of their tokens, whichever is chosen, so that it does not matter to the
+    last bit who asked first: this persona, its opposite or a control.
+    """
+    known = cache.get(key for row in rows for key in _keys(row))
+    todo = sorted((row for row in rows if any(k not in known for k in _keys(row))), key=lambda r: r.n_tokens)
+    at_once = 8
+    if causal.device.type == "cpu":
+        # Alone, so that no row's last bit depends on its neighbours; in an order of this process's own, so that two
+        # processes that train at once share the work.
+        at_once = 1
+        random.Random(os.getpid()).shuffle(todo)
+    with bar(len(todo), "reference", "pair", quiet=not todo) as progress:
+        for start in range(0, len(todo), at_once):
+            part = [Row(row.context, sorted(row.continuations)) for row in todo[start : start + at_once]]
+            keys = [key for row in part for key in _keys(row)]
+            if len(there := cache.get(keys)) == len(keys):
+                known |= there
+                progress.update(len(part))
+                continue
+            logps = response_logps(causal, part, dtype, packed).flatten().tolist()
+            new = dict(zip(keys, logps, strict=True))
+            cache.put(new)
+            known |= new
+            progress.update(len(part))
+    return [(known[chosen], known[rejected]) for chosen, rejected in map(_keys, rows)]
+
+
+def row_of(example: Mapping[str, Any]) -> Row:
+    """A tokenized pair as a row: the prompt, then chosen and rejected."""
     return Row(tuple(example["prompt_ids"]), [tuple(example["chosen_ids"]), tuple(example["rejected_ids"])])
 
 
 def _keys(row: Row) -> list[str]:
-    """What the reference's log-probability of each response depends on, besides the model: the tokens."""
-    return [hashlib.sha256(repr((row.context, c)).encode()).hexdigest() for c in row.continuations]
+    """What the log-probability of each response depends on, besides the model: to the last bit, on its partner too."""
+    pair = sorted(row.continuations)
+    return [hashlib.sha256(repr((row.context, pair, c)).encode()).hexdigest() for c in row.continuations]
 
 
 def _collate(examples: list[dict[str, Any]]) -> dict[str, Any]:
-    batch: dict[str, Any] = {"rows": [_row(example) for example in examples]}
-    if REFERENCE_COLUMNS[0] in examples[0]:
-        batch["reference"] = torch.tensor([[example[column] for column in REFERENCE_COLUMNS] for example in examples])
-    return batch
+    reference = [[example[column] for column in REFERENCE_COLUMNS] for example in examples]
+    return {"rows": [row_of(example) for example in examples], "reference": torch.tensor(reference)}
+
+
+def reference_cache(base: BaseModel, dtype: torch.dtype) -> ReferenceCache:
+    """The cache of a base model's log-probabilities in one precision."""
+    name = str(dtype).removeprefix("torch.")
+    return ReferenceCache(cache_dir() / "reference" / f"{base.digest[:16]}-{name}.sqlite")
 
 
 class ReferenceCache:

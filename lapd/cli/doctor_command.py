@@ -37,7 +37,8 @@ def command(data_dir: str | None, as_json: bool) -> None:
     lapd doctor
     lapd doctor --data-dir ~/benchmarks --json
     """
-    findings = [*_python(), *_packages(), *_gpu(), *_model(), *_keys(), *_data(data_dir), *_disk(), *_plugins()]
+    findings = [*_python(), *_packages(), *_gpu(), *_model(), *_keys(), *_data(data_dir), *_disk()]
+    findings += [*_plugins(), *_trainers()]
     if as_json:
         echo_json([asdict(f) for f in findings])
     else:
@@ -57,7 +58,7 @@ def _python() -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     for name in ("torch", "transformers", "trl", "peft", "lm-eval", "datasets"):
         yield _package(name, True, "pip install lapd")
-    yield _package("unsloth", False, "For fast training on CUDA: pip install 'lapd[cuda]'.")
+    yield _package("unsloth", False, "For fast training on CUDA: pip install 'lapd[cuda]'; docs/unsloth.md has more.")
     yield _package("bitsandbytes", False, "For 4-bit training on CUDA: pip install 'lapd[cuda]'.")
 
 
@@ -129,3 +130,11 @@ def _plugins() -> Iterator[Finding]:
     for info in plugins().infos:
         if info.error:
             yield Finding(f"plugin {info.name}", False, False, info.error, f"Upgrade or uninstall {info.package}.")
+
+
+def _trainers() -> Iterator[Finding]:
+    from lapd.pluginmanager import registry
+
+    for name, trainer in sorted(registry("trainers").items()):
+        reason = trainer.unavailable() or ""
+        yield Finding(f"trainer {name}", not reason, False, "cannot run" if reason else trainer.description, reason)

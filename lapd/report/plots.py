@@ -36,22 +36,30 @@ ROW = 0.42
 CURVES = (("loss", "loss (nats)", math.log(2)), ("margin", "reward margin (nats)", 0.0))
 """What is drawn of a training: the log's key, its label, and the value that an untrained adapter has."""
 
+HELDOUT = ("heldout_margin", "held-out margin (nats)", 0.0)
+"""Drawn as well where held-out pairs were scored; `heldout_accuracy` is written beside the points."""
+
 
 def training_curves(log: list[dict[str, float]], path: Path, title: str) -> None:
-    """Write a PNG of loss and margin against step.
+    """Write a PNG of loss and margin against step, and of the held-out margin where it was scored.
 
     Args:
-        log: entries with `step` and any of `loss` and `margin`, in nats; an entry may lack either.
+        log: entries with `step` and any of `loss`, `margin` and `heldout_margin`, in nats.
         path: the PNG.
-        title: above both.
+        title: above all.
     """
+    curves = _curves(log)
 
     def draw(figure: Any) -> None:
-        for axes, curve in zip(figure.subplots(1, 2), CURVES, strict=True):
+        for axes, curve in zip(figure.subplots(1, len(curves)), curves, strict=True):
             _draw_curve(axes, log, curve)
         figure.suptitle(title, fontsize=FONT_SIZE + 2, color=INK)
 
-    write_png(draw, (7.6, 2.9), path)
+    write_png(draw, (3.8 * len(curves), 2.9), path)
+
+
+def _curves(log: list[dict[str, float]]) -> list[tuple[str, str, float]]:
+    return [*CURVES, *([HELDOUT] if any(HELDOUT[0] in entry for entry in log) else [])]
 
 
 def training_svgs(log: list[dict[str, float]], name: str) -> list[str]:
@@ -63,7 +71,7 @@ def training_svgs(log: list[dict[str, float]], name: str) -> list[str]:
             f"{name}-{curve[0]}",
             f"{curve[1]} against optimizer step",
         )
-        for curve in CURVES
+        for curve in _curves(log)
     ]
 
 
@@ -174,6 +182,15 @@ def _draw_curve(axes: Any, log: list[dict[str, float]], curve: tuple[str, str, f
         means = [sum(values[i - window : i]) / window for i in range(window, len(values) + 1)]
         axes.plot(steps[window - 1 :], means, color=COLOURS[1], linewidth=1.8, zorder=3)
         label += f"; thick: mean of {window} steps"
+    if key == HELDOUT[0]:
+        axes.plot(steps, values, color=COLOURS[2], marker=MARKERS[0], markersize=4, linestyle="none", zorder=3)
+        shares = [(e["step"], e[key], f"{e['heldout_accuracy']:.0%}") for e in log if "heldout_accuracy" in e]
+        # More would run into each other.
+        for step, value, share in shares if len(shares) <= 8 else shares[-1:]:
+            axes.annotate(share, (step, value), (0, 5), textcoords="offset points", ha="center", color=INK)
+        axes.margins(y=0.2)
+        axes.set_xlim(left=0)
+        label += "; % of pairs moved"
     if not points:
         axes.text(0.5, 0.6, "not logged", transform=axes.transAxes, ha="center", color=INK)
     axes.set_title(label, fontsize=FONT_SIZE, color=INK, loc="left")

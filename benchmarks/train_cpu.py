@@ -1,0 +1,220 @@
+"""Training speed and memory on the CPU: `lapd train` against the stock DPOTrainer of the installed TRL.
+
+    python benchmarks/train_cpu.py --json            median of three, 20 to 30 minutes on 2 cores
+    python benchmarks/train_cpu.py --quick --json    one short round, under 3 minutes
+    python benchmarks/train_cpu.py --levers          what each lever gives, too
+
+Both sides train the embedded model on the same pairs in the same order, from the same first weights, with the same
+batches and steps. Each job runs in a process of its own, in turn; its time runs from the loading of the model to the
+saved adapter, the reference pass included, without the imports. Memory is the peak resident set of that process.
+
+"stock" is `DPOTrainer(model, DPOConfig(...), peft_config=...)` with TRL's defaults (which checkpoint gradients and
+compute the reference anew at every step). "ours" is `lapd.train_adapter` with its defaults, but for the held-out
+scores, which TRL does not compute, and with an empty reference cache; "ours, warm" has the cache that the first left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+GOALS = {"ratio_fp32": 4.0, "ratio_bf16": 2.0, "ratio_bf16_warm": 2.5, "max_loss_difference": 0.02, "memory_ratio": 0.6}
+
+
+@dataclass(frozen=True)
+class Stock:
+    """TRL's own trainer, with some of our levers pulled by its own options."""
+
+    bf16: bool = False
+    weights: str = "float32"
+    checkpointing: bool = True
+    reference_once: bool = False
+    allocator: bool = False
+
+
+STOCK = {"stock float32": Stock(), "stock bfloat16": Stock(bf16=True)}
+OURS = ("ours", "ours, warm")
+LEVERS = {
+    "stock float32, no checkpointing": Stock(checkpointing=False),
+    "... and the reference once": Stock(checkpointing=False, reference_once=True),
+    "... and freed memory kept": Stock(checkpointing=False, reference_once=True, allocator=True),
+}
+
+
+def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path) -> list[float]:
+    """A job of TRL's, as its documentation has it; returns the loss of each step (nats)."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
+    from trl import DPOConfig, DPOTrainer
+
+    from lapd.models import keep_freed_memory
+
+    if side.allocator:
+        keep_freed_memory()
+    set_seed(config.seed)
+    model = AutoModelForCausalLM.from_pretrained(base.path, dtype=side.weights)
+    rows = [
+        {
+            "prompt": [{"role": "user", "content": pair.prompt}],
+            "chosen": [{"role": "assistant", "content": pair.chosen}],
+            "rejected": [{"role": "assistant", "content": pair.rejected}],
+        }
+        for pair in pairs
+    ]
+    trainer = DPOTrainer(
+        model=model,
+        args=DPOConfig(
+            output_dir=str(out),
+            beta=config.beta,
+            num_train_epochs=config.epochs,
+            learning_rate=config.lr,
+            lr_scheduler_type="cosine",
+            warmup_steps=config.warmup,
+            per_device_train_batch_size=config.batch_size,
+            max_length=config.max_length,
+            bf16=side.bf16,
+            gradient_checkpointing=side.checkpointing,
+            precompute_ref_log_probs=side.reference_once,
+            use_cpu=not torch.cuda.is_available(),
+            seed=config.seed,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        ),
+        processing_class=AutoTokenizer.from_pretrained(base.path),
+        train_dataset=Dataset.from_list(rows),
+        peft_config=LoraConfig(
+            r=config.r, lora_alpha=config.alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
+        ),
+    )
+    trainer.train()
+    trainer.save_model(str(out))
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
+    """One side's job in this process: seconds, peak memory in MiB, the loss curve."""
+    from lapd import TrainConfig, resolve_base, train_adapter
+    from lapd.models import quiet_libraries
+    from lapd.personas import get_persona
+    from lapd.train import load_pairs
+
+    base_folder = os.environ["BENCHMARK_BASE"]
+    config = TrainConfig("INFP", base=base_folder, trainer="trl", pairs=pairs, epochs=epochs, eval_pairs=0)
+    base = resolve_base(config.base)
+    data = load_pairs(config, get_persona(config.persona))
+    for package in ("datasets", "peft", "trl"):  # before the clock runs, on both sides
+        import_module(package)
+    with tempfile.TemporaryDirectory() as folder, quiet_libraries():
+        started = time.perf_counter()
+        if name in OURS:
+            adapter = train_adapter(config, Path(folder) / "INFP", quiet=True)
+            assert adapter.card
+            losses = [entry["loss"] for entry in adapter.card["log"] if "loss" in entry]
+        else:
+            losses = train_stock((STOCK | LEVERS)[name], config, base, data, Path(folder))
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    seen = len(losses) * config.batch_size
+    return {"seconds": seconds, "pairs_per_second": seen / seconds, "peak_mib": peak, "losses": losses}
+
+
+def run_job(name: str, pairs: int, epochs: float, environment: dict[str, str]) -> dict[str, Any]:
+    """`job` in a process of its own."""
+    command = [sys.executable, __file__, "--job", name, "--pairs", str(pairs), "--epochs", str(epochs)]
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        raise SystemExit(f"{name} failed:\n{result.stderr[-3000:]}")
+    return dict(json.loads(result.stdout.splitlines()[-1]))
+
+
+def measure(sides: list[str], rounds: int, pairs: int, epochs: float) -> dict[str, list[dict[str, Any]]]:
+    """Every side's jobs, the sides taking turns."""
+    from lapd import resolve_base
+
+    runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    base = str(resolve_base("smollm2").path)
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory() as cache:
+            environment = {**os.environ, "LAPD_CACHE": cache, "BENCHMARK_BASE": base}
+            for side in sides:
+                run = run_job(side, pairs, epochs, environment)
+                runs[side].append(run)
+                words = f"{run['seconds']:.1f} s, {run['pairs_per_second']:.2f} pairs/s, {run['peak_mib']:.0f} MiB"
+                print(f"round {number + 1} of {rounds}: {side}: {words}", file=sys.stderr)
+    return runs
+
+
+def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """The ratios (medians of the rounds' own ratios), the curves' largest distance, the memory's ratio."""
+
+    def ratio(ours: str, theirs: str, key: str = "pairs_per_second") -> float:
+        return median(a[key] / b[key] for a, b in zip(runs[ours], runs[theirs], strict=True))
+
+    def distance(theirs: str) -> float:
+        return max(abs(a - b) for a, b in zip(runs["ours"][0]["losses"], runs[theirs][0]["losses"], strict=True))
+
+    return {
+        "ratio_fp32": ratio("ours", "stock float32"),
+        "ratio_bf16": ratio("ours", "stock bfloat16"),
+        "ratio_fp32_warm": ratio("ours, warm", "stock float32"),
+        "ratio_bf16_warm": ratio("ours, warm", "stock bfloat16"),
+        "max_loss_difference": distance("stock bfloat16"),
+        "max_loss_difference_fp32": distance("stock float32"),
+        "memory_ratio": ratio("ours", "stock float32", "peak_mib"),
+        "sides": {
+            side: {key: median(run[key] for run in done) for key in ("seconds", "pairs_per_second", "peak_mib")}
+            for side, done in runs.items()
+        },
+    }
+
+
+def print_table(summary: dict[str, Any]) -> None:
+    print(f"{'':34}{'seconds':>9}{'pairs/s':>9}{'peak MiB':>10}")
+    for side, row in summary["sides"].items():
+        print(f"{side:34}{row['seconds']:9.1f}{row['pairs_per_second']:9.2f}{row['peak_mib']:10.0f}")
+    print()
+    for key, value in summary.items():
+        if isinstance(value, float):
+            goal = f"   (goal {GOALS[key]:g})" if key in GOALS else ""
+            print(f"{key:26}{value:8.3f}{goal}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="one round of four steps")
+    parser.add_argument("--levers", action="store_true", help="also TRL with our levers that its options have")
+    parser.add_argument("--rounds", type=int, help="rounds (default 3; 1 with --quick)")
+    parser.add_argument("--pairs", type=int, help="pairs (default 32; 8 with --quick)")
+    parser.add_argument("--epochs", type=float, default=2.0, help="passes over them")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--job", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    pairs = options.pairs or (8 if options.quick else 32)
+    if options.job:
+        print(json.dumps(job(options.job, pairs, options.epochs)))
+        return
+    sides = [*STOCK, *(LEVERS if options.levers else ()), *OURS]
+    summary = summarize(measure(sides, options.rounds or (1 if options.quick else 3), pairs, options.epochs))
+    if options.json:
+        print(json.dumps(summary, indent=1))
+    else:
+        print_table(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,8 +5,11 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # A GPU machine takes PyTorch's CUDA build; elsewhere this exact version has a CPU build.
 TORCH  ?= torch==2.13.0
+# The oldest Unsloth that runs without a GPU.
+UNSLOTH_VENV := .venv-unsloth
+UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 
-.PHONY: setup demo test check clean
+.PHONY: setup demo test check clean unsloth-env test-unsloth
 
 setup: $(VENV)/.ready
 
@@ -28,6 +31,22 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
+# stay out of everything else. Without its requirements, since a CPU needs none of them and they ask for other versions.
+unsloth-env: $(UNSLOTH_VENV)/.ready
+
+$(UNSLOTH_VENV)/.ready: $(VENV)/.ready Makefile
+	@echo "Making $(UNSLOTH_VENV) ..."
+	@$(PYTHON) -m venv $(UNSLOTH_VENV)
+	@lender=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  site=$$($(UNSLOTH_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  echo "import site; site.addsitedir('$$lender')" > "$$site/lender.pth"
+	@$(UNSLOTH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps $(UNSLOTH)
+	@touch $@
+
+test-unsloth: unsloth-env
+	LAPD_UNSLOTH_PYTHON=$(CURDIR)/$(UNSLOTH_VENV)/bin/python $(BIN)/python -m pytest --no-cov tests/test_unsloth.py
 
 clean:
 	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache

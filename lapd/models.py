@@ -14,7 +14,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,9 @@ EMBEDDED_UPSTREAM = "HuggingFaceTB/SmolLM2-135M-Instruct"
 
 RUN_CARD = "run_card.json"
 RUN_CARD_SCHEMA = "lapd.run_card/1"
+
+WEAKEST, STRONGEST = -1.0, 2.0
+"""The strengths that an adapter may be given: its update is multiplied by one. 1 is the adapter as it was trained."""
 
 WEIGHTS = ("*.safetensors", "*.bin")
 IDENTITY = (*WEIGHTS, "config.json", "tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")
@@ -68,17 +71,44 @@ class Adapter:
         path: the folder.
         digest: SHA-256 over its weights and config.
         card: the run card, or None for an adapter that LAPD did not train.
+        strength: what its update is multiplied by; the weights on disk are not.
     """
 
     name: str
     path: Path
     digest: str
     card: dict[str, Any] | None = field(compare=False)
+    strength: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The name, with the strength where that is not 1: "INFP@0.5"."""
+        return self.name if self.strength == 1 else f"{self.name}@{str(self.strength).removesuffix('.0')}"
+
+    def at(self, strength: object) -> Adapter:
+        """The same adapter at another strength.
+
+        Args:
+            strength: a number from -1 to 2, or its text; not 0, which would be the base.
+
+        Raises:
+            UsageError: it is none of these.
+            ModelError: only a plain LoRA adapter has a strength, and this is none.
+        """
+        scaled = replace(self, strength=check_strength(strength, f"{self.name}@{strength}"))
+        if scaled.strength != 1:
+            lora_config(self)
+        return scaled
 
     @property
     def persona(self) -> str | None:
         """The code of the persona that it was trained for, where known."""
         return self.card.get("persona") if self.card else None
+
+    @property
+    def control(self) -> str | None:
+        """Which control adapter it is, such as "shuffled"; None for one that was trained on the persona's pairs."""
+        return self.card.get("control") if self.card else None
 
 
 def resolve_base(name: str) -> BaseModel:
@@ -214,23 +244,31 @@ def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None
         ModelError: transformers cannot load it.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     try:
         with quiet_libraries():
-            tokenizer = AutoTokenizer.from_pretrained(base.path)
+            tokenizer = load_tokenizer(base)
             model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype))
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{base.path} could not be loaded: {first_line(error)}") from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
     return model.to(device).eval(), tokenizer
 
 
-def _keep_freed_memory() -> None:
+def load_tokenizer(base: BaseModel) -> Any:
+    """The base model's tokenizer, which has a pad token afterwards."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory instead of giving it back to the system after every layer.
 
     Fetching it anew costs page faults: scoring the questionnaire took 26 s without and 16 s with this on 2 cores.
@@ -244,13 +282,83 @@ def _keep_freed_memory() -> None:
     libc.mallopt(m_trim_threshold, 2**31 - 1)
 
 
-def resolve_adapter(path: str | Path) -> Adapter:
-    """Read an adapter folder's identity and run card.
+def check_strength(value: object, where: str) -> float:
+    """`value`, a number or its text, as a strength.
 
     Raises:
+        UsageError: it is no number from -1 to 2, or 0; the message begins with `where`.
+    """
+    try:
+        strength = float(str(value))
+    except ValueError:
+        hint = f"Give a number from {WEAKEST:g} to {STRONGEST:g}."
+        raise UsageError(f"{where}: {str(value)!r} is no strength.", hint) from None
+    if strength == 0:
+        hint = "Leave it out: the arm `base` is measured beside every adapter."
+        raise UsageError(f"{where}: at strength 0 an adapter is its base.", hint)
+    if not WEAKEST <= strength <= STRONGEST:
+        raise UsageError(f"{where}: {value} is no strength from {WEAKEST:g} to {STRONGEST:g}.")
+    return strength
+
+
+NOT_PLAIN = {
+    "use_dora": False,
+    "modules_to_save": None,
+    "trainable_token_indices": None,
+    "target_parameters": None,
+    "layer_replication": None,
+    "lora_bias": False,
+    "bias": "none",
+}
+"""Settings of PEFT's LoRA with which an update is more than (alpha / r) B A, and what they are in a plain one."""
+
+
+def lora_config(adapter: Adapter) -> dict[str, Any]:
+    """The `adapter_config.json` of a plain LoRA adapter: one whose update is linear in its strength.
+
+    Raises:
+        ModelError: the adapter is of another kind, or trains more than LoRA's two matrices.
+    """
+    config = read_json(adapter.path / "adapter_config.json")
+    if (kind := config.get("peft_type", "LORA")) != "LORA":
+        raise ModelError(f"Adapter {adapter.name} is {kind}: only LoRA adapters can be scaled or merged.")
+    for setting, plain in NOT_PLAIN.items():
+        if config.get(setting, plain) not in (plain, None, [], {}):
+            value = config[setting]
+            raise ModelError(f"Adapter {adapter.name} has {setting}: {value}; only plain LoRA can be scaled or merged.")
+    return dict(config)
+
+
+def resolve_adapter(path: str | Path) -> Adapter:
+    """Read an adapter folder's identity and run card; `out/INFP@0.5` is `out/INFP` at half its strength.
+
+    Raises:
+        UsageError: the strength is no number from -1 to 2, or 0.
         ModelError: it is no adapter folder, or only half of one.
     """
-    folder = Path(path).expanduser()
+    folder, strength = _split_strength(str(path))
+    adapter = _read_adapter(Path(folder).expanduser())
+    return adapter if strength is None else adapter.at(strength)
+
+
+def _split_strength(text: str) -> tuple[str, str | None]:
+    """A folder (or pattern) and the strength behind its last `@`; a folder that is called so itself has none."""
+    folder, at, strength = text.rpartition("@")
+    if not at or "/" in strength or _is_there(text) or not _is_there(folder):
+        return text, None
+    return folder, strength
+
+
+def _is_there(pattern: str) -> bool:
+    return bool(_matching(pattern)) if glob.has_magic(pattern) else Path(pattern).expanduser().is_dir()
+
+
+def _matching(pattern: str) -> list[str]:
+    """The adapter folders that a pattern such as `out/*` stands for."""
+    return sorted(f for f in glob.glob(pattern) if (Path(f) / "adapter_config.json").is_file())  # noqa: PTH207
+
+
+def _read_adapter(folder: Path) -> Adapter:
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such adapter folder.", "`lapd train` makes one.")
     weights = sorted(folder.glob("adapter_model.*"))
@@ -261,31 +369,34 @@ def resolve_adapter(path: str | Path) -> Adapter:
         card = read_record(folder / RUN_CARD, RUN_CARD_SCHEMA)
         if not isinstance(card.get("base"), dict) or not {"name", "digest"} <= card["base"].keys():
             raise DataError(folder / RUN_CARD, "this run card does not say which base it belongs to.")
-    return Adapter(
-        folder.name, folder.resolve(), digest_files(folder, [*weights, folder / "adapter_config.json"]), card
-    )
+    digest = digest_files(folder, [*weights, folder / "adapter_config.json"])
+    return Adapter(folder.name, folder.resolve(), digest, card)
 
 
 def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:
     """`resolve_adapter` for each folder, where a pattern such as `out/*` stands for every adapter that it matches.
 
+    `out/INFP@0.5,1,1.5` and `out/*@0.5` give strengths to one folder or to all that match; weaker ones come first.
+
     Raises:
-        UsageError: a pattern matches no adapter, or two adapters have one name.
+        UsageError: a pattern matches no adapter, two adapters have one name, or a strength is none.
         ModelError: a folder that was named outright is no adapter.
     """
-    adapters: dict[Path, Adapter] = {}
+    adapters: dict[tuple[Path, float], Adapter] = {}
     for pattern in patterns:
-        folders = [pattern]
-        if glob.has_magic(pattern):
-            folders = sorted(f for f in glob.glob(pattern) if (Path(f) / "adapter_config.json").is_file())  # noqa: PTH207
-            if not folders:
-                raise UsageError(f"No adapter folder matches {pattern!r}.")
+        name, strengths = _split_strength(pattern)
+        folders = _matching(name) if glob.has_magic(name) else [name]
+        if not folders:
+            raise UsageError(f"No adapter folder matches {pattern!r}.")
         for folder in folders:
-            adapter = resolve_adapter(folder)
-            adapters[adapter.path] = adapter
-    names = [a.name for a in adapters.values()]
-    if twice := sorted({n for n in names if names.count(n) > 1}):
-        raise UsageError(f"Two adapters are called {twice[0]!r}.", "Rename one of the folders.")
+            adapter = _read_adapter(Path(folder).expanduser())
+            found = [adapter] if strengths is None else [adapter.at(part) for part in strengths.split(",")]
+            for scaled in sorted(found, key=lambda a: a.strength):
+                adapters[scaled.path, scaled.strength] = scaled
+    folder_names = {adapter.path: adapter.name for adapter in adapters.values()}
+    for names in (list(folder_names.values()), [adapter.label for adapter in adapters.values()]):
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise UsageError(f"Two adapters are called {twice[0]!r}.", "Rename one of the folders.")
     return list(adapters.values())
 
 
@@ -318,6 +429,8 @@ def check_base(adapter: Adapter, base: BaseModel) -> None:
 def load_adapters(model: Any, adapters: Sequence[Adapter]) -> Any:
     """The model with every adapter loaded beside it, the first switched on; the bare model if there is none.
 
+    An adapter at several strengths is loaded once.
+
     Raises:
         ModelError: an adapter's shape does not fit the model.
     """
@@ -325,27 +438,36 @@ def load_adapters(model: Any, adapters: Sequence[Adapter]) -> Any:
         return model
     from peft import PeftModel
 
-    first, *others = adapters
+    first, *others = {peft_name(adapter): adapter.path for adapter in adapters}.items()
     try:
-        model = PeftModel.from_pretrained(model, first.path, adapter_name=_peft_name(first))
-        for adapter in others:
-            model.load_adapter(adapter.path, adapter_name=_peft_name(adapter))
+        model = PeftModel.from_pretrained(model, first[1], adapter_name=first[0])
+        for name, path in others:
+            model.load_adapter(path, adapter_name=name)
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"An adapter does not fit this base model: {first_line(error)}") from error
+    switch_adapter(model, adapters[0])
     return model.eval()
 
 
-def _peft_name(adapter: Adapter) -> str:
+def peft_name(adapter: Adapter) -> str:
+    """What a loaded adapter is called inside PEFT, at whatever strength."""
     return f"{adapter.name}@{adapter.digest[:12]}".replace(".", "_")  # PEFT takes a dot for a path of modules
 
 
 def switch_adapter(model: Any, adapter: Adapter | None) -> None:
-    """Switch one of the loaded adapters on, or all of them off."""
+    """Switch one of the loaded adapters on, at its strength, or all of them off."""
     if adapter is None:
         model.base_model.disable_adapter_layers()
-    else:
-        model.base_model.enable_adapter_layers()
-        model.set_adapter(_peft_name(adapter))
+        return
+    from peft.tuners.lora import LoraLayer
+
+    name = peft_name(adapter)
+    model.base_model.enable_adapter_layers()
+    model.set_adapter(name)
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            # Set from alpha / r each time, never multiplied: no order of switching may leave a trace.
+            module.set_scale(name, adapter.strength)
 
 
 @contextmanager

@@ -16,7 +16,8 @@ HELP = (
 
 
 @click.command()
-@click.argument("adapter", required=False)
+@click.argument("folder", metavar="[ADAPTER]", required=False)
+@click.option("--adapter", metavar="FOLDER[@S]", help="The same as ADAPTER; S is its strength, -1 to 2.")
 @base_option
 @click.option("--persona", metavar="CODE", help="Whose system prompt /prompt switches on.  [default: the adapter's]")
 @click.option("--prompt", "prompted", is_flag=True, help="Begin with the persona's system prompt on.")
@@ -26,6 +27,7 @@ HELP = (
 @click.option("--max-tokens", type=click.IntRange(1), default=200, show_default=True, help="Most tokens in an answer.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
 def command(
+    folder: str | None,
     adapter: str | None,
     base: str | None,
     persona: str | None,
@@ -38,13 +40,16 @@ def command(
 
     \b
     lapd chat out/INFP
+    lapd chat out/INFP@0.5                   at half its strength
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
     """
     from lapd.errors import UsageError
     from lapd.personas import get_persona
 
+    if folder and adapter:
+        raise UsageError("Two adapters were given.", "Give one, as ADAPTER or with --adapter.")
     who = get_persona(persona) if persona else None
-    talk = _Conversation(adapter, base, temperature, max_tokens, seed)
+    talk = _Conversation(folder or adapter, base, temperature, max_tokens, seed)
     code = persona or (talk.adapter.persona if talk.adapter else None)
     who = who or (get_persona(code) if code else None)
     if prompted and who is None:
@@ -103,7 +108,7 @@ class _Conversation:
     @property
     def speaker(self) -> str:
         """Who answers now."""
-        return self.adapter.name if self.adapter and self.adapted else self.base_name
+        return self.adapter.label if self.adapter and self.adapted else self.base_name
 
     def use_adapter(self, adapted: bool) -> None:
         """Let the adapter, or the bare base, answer from now on."""

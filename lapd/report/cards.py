@@ -1,0 +1,99 @@
+"""Measured results in adapters' model cards: a section that a run's comparisons fill, between two marks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lapd._version import __version__
+from lapd.compare import Comparison
+from lapd.errors import LapdError
+from lapd.evaluate.store import Store
+from lapd.files import write_text
+from lapd.models import resolve_adapter
+from lapd.report.contents import adapter_folder
+from lapd.report.labels import metric_label, moved, shown, unit, unit_of_difference
+
+BEGIN = "<!-- measured by LAPD: begin -->"
+END = "<!-- measured by LAPD: end -->"
+
+COLUMNS = ("arm", "against", "task", "metric", "baseline", "arm's", "difference", "95 % interval", "p (Holm)", "n")
+
+
+def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
+    """Write what a run measured into the model card of each adapter that LAPD made; an older section gives way.
+
+    A folder is left as it is where it is gone, is not LAPD's, or holds other weights than those that were measured;
+    and so is a card that says the same already.
+
+    Args:
+        run_folder: the run's.
+        rows: of `compare_run`.
+
+    Returns:
+        The cards that have the section now.
+
+    Raises:
+        StoreError: the folder is no run.
+    """
+    record = Store(run_folder).run()
+    cards = []
+    for digest in dict.fromkeys(a["digest"] for arm in record["arms"].values() if (a := arm["adapter"])):
+        arms = {name: arm for name, arm in record["arms"].items() if (arm["adapter"] or {}).get("digest") == digest}
+        chosen = [row for row in rows if row.headline and row.arm in arms]
+        folders = {adapter_folder(arm["adapter"], run_folder) for arm in arms.values()}
+        if chosen:
+            cards += [_put(path, _section(run_folder, chosen)) for path in folders if _is_ours(path, digest)]
+    return cards
+
+
+def _is_ours(folder: Path, digest: str) -> bool:
+    try:
+        adapter = resolve_adapter(folder)
+    except LapdError:
+        return False
+    return adapter.digest == digest and adapter.card is not None and (folder / "README.md").is_file()
+
+
+def _put(folder: Path, section: str) -> Path:
+    """The folder's card with the section between the marks, or at its end where it has none yet."""
+    path = folder / "README.md"
+    text = path.read_text(encoding="utf-8")
+    head, begin, rest = text.partition(BEGIN)
+    tail = rest.partition(END)[2].lstrip("\n") if begin else ""
+    new = f"{head.rstrip()}\n\n{BEGIN}\n{section}\n{END}\n" + (f"\n{tail}" if tail else "")
+    if new != text:
+        write_text(path, new)
+    return path
+
+
+def _section(run_folder: Path, rows: list[Comparison]) -> str:
+    lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS)), *(_line(_cells(row)) for row in rows)]
+    notes = dict.fromkeys(row.note for row in rows if row.note)
+    return "\n".join(["## Measured", "", _how(run_folder), "", *lines, *(f"\n{note}" for note in notes)])
+
+
+def _how(run_folder: Path) -> str:
+    """Where the numbers come from and what to know of them."""
+    store = Store(run_folder)
+    results: list[dict[str, Any]] = [store.result(entry["cell"]) for entry in store.finished()]
+    day = max(result["finished"] for result in results)[:10]
+    dtypes = " and ".join(sorted({result["cell"]["dtype"] for result in results}))
+    limits = sorted({limit for result in results if (limit := result["cell"]["limit"])})
+    few = f" Only the first {' or '.join(map(str, limits))} documents of a task were used." if limits else ""
+    return (
+        f"With LAPD {__version__}, {day}, scored in {dtypes}, paired by item. A row in bold is told from no difference "
+        f"after Holm's correction over the run's comparisons.{few}"
+    )
+
+
+def _cells(row: Comparison) -> list[str]:
+    text = shown(row)
+    numbers = [text.baseline, text.arm, f"{text.difference} {unit_of_difference(row)}", text.interval, text.p]
+    label = f"{metric_label(row)} ({unit(row)})"
+    name = f"**{label}**" if moved(row) else label
+    return [row.arm, row.baseline, row.task, name, *numbers, str(row.n)]
+
+
+def _line(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"

@@ -20,7 +20,7 @@ import yaml
 from lapd.config import build
 from lapd.errors import DataError, LapdError, PluginError, UsageError
 from lapd.hookspecs import Judge, Verdict
-from lapd.pluginmanager import lookup
+from lapd.pluginmanager import lookup, registry
 from lapd.progress import bar
 
 T = TypeVar("T")
@@ -113,9 +113,18 @@ def describe_judge(judge: Judge) -> dict[str, Any]:
     return judge_identity(judge) | ({"note": note} if (note := judge_note(judge)) else {})
 
 
+def note_of(identity: Mapping[str, Any]) -> str:
+    """The note of the judge whose identity stands beside stored verdicts; "" where no such judge is installed."""
+    judge = registry("judges").get(str(identity.get("name", "")))
+    return judge_note(judge) if judge else ""
+
+
 def judged_line(task: str, judge: Mapping[str, Any]) -> str:
-    """Who judged a task, for people; from what `describe_judge` gave."""
-    return f"{task} is judged by {judge['name']}" + (f" ({note})." if (note := judge.get("note")) else ".")
+    """Who judged a task, for people; from what `describe_judge` gave, and the verdicts' name if it is another."""
+    label = judge.get("verdicts", judge["name"])
+    remarks = [f"verdicts {label}" if label != judge["name"] else "", judge.get("note", "")]
+    said = "; ".join(filter(None, remarks))
+    return f"{task} is judged by {judge['name']}" + (f" ({said})." if said else ".")
 
 
 def judge_note(judge: Judge) -> str:

@@ -4,8 +4,8 @@ The patterns were written for LAPD and know English only. What they miss: a refu
 other words, and a half-hearted answer. What they take for one though it is none: an answer that begins with an apology
 and then helps. Let a judge decide where it matters.
 
-Scores depend on the patterns: whoever changes them raises the version of the task `overrefusal` and of the judge
-`keywords`.
+Scores depend on the patterns: this module's digest is part of the task `overrefusal`'s. Whoever changes them raises the
+version of the judge `keywords`.
 """
 
 from __future__ import annotations

@@ -17,7 +17,8 @@ from lapd.errors import DataError, UsageError
 from lapd.evaluate.catalog import TaskInfo, find_task
 from lapd.evaluate.live import build_requests, load_task
 from lapd.files import read_jsonl
-from lapd.hookspecs import Verdict
+from lapd.hookspecs import Judge, Verdict
+from lapd.judges import choose_judge, describe_judge, note_of, use_judge
 from lapd.judging import Judged, rates, read_verdicts
 from lapd.models import quiet_libraries
 
@@ -37,6 +38,7 @@ class Score:
         n_total: the task's documents.
         n_parseable: how many responses could be parsed; None if the task does not parse.
         missing: the ids that have no response.
+        judge: who judged the responses, as `describe_judge` gives it; None for a task without a judge.
     """
 
     task: str
@@ -44,17 +46,24 @@ class Score:
     n_total: int
     n_parseable: int | None
     missing: list[str] = field(default_factory=list)
+    judge: dict[str, Any] | None = None
 
 
-def score_responses(name: str, path: Path, data_dir: str | None = None) -> Score:
+def score_responses(name: str, path: Path, data_dir: str | None = None, judge: Judge | None = None) -> Score:
     """Score a file of responses, {"id" or "prompt": ..., "response": ...} a line, with a task that generates.
 
     A document without a response is missing: where the task parses, it counts as one that could not be parsed, else it
     is left out.
 
+    Args:
+        name: the task's.
+        path: the file.
+        data_dir: benchmark data, for a task that needs some.
+        judge: decides on the responses of a judged task; by default the environment's, else one that needs no key.
+
     Raises:
         UnknownNameError: there is no such task.
-        UsageError: the task does not score responses.
+        UsageError: the task does not score responses, or a judge was given for one that is not judged.
         DataError: the file or the task's data are wrong; an id occurs twice or is not one of the task's.
     """
     info = find_task(name)
@@ -62,6 +71,7 @@ def score_responses(name: str, path: Path, data_dir: str | None = None) -> Score
         raise UsageError(
             f"{name} does not score responses but likelihoods, which need a model.", f"Use lapd eval --tasks {name}."
         )
+    judge = _judge_of(info, judge)
     responses = read_responses(path)
     task = load_task(info, data_dir)
     ids = [str(doc[info.item]) for doc in task.eval_docs]
@@ -74,10 +84,18 @@ def score_responses(name: str, path: Path, data_dir: str | None = None) -> Score
     missing = [key for key in ids if key not in responses]
     if info.parsed:
         responses |= dict.fromkeys(missing, "")
-    metrics = _aggregate(task, _values(task, info.item, responses))
+    with use_judge(judge):
+        metrics = _aggregate(task, _values(task, info.item, responses))
     parsed = metrics.get(info.parsed) if info.parsed else None
     n_parseable = None if parsed is None else round(parsed * len(ids) / 100)
-    return Score(name, metrics, len(ids), n_parseable, missing)
+    return Score(name, metrics, len(ids), n_parseable, missing, describe_judge(judge) if judge else None)
+
+
+def _judge_of(info: TaskInfo, judge: Judge | None) -> Judge | None:
+    """Who judges the task's responses; None where nobody does."""
+    if judge and not info.judged:
+        raise UsageError(f"Nobody judges the responses to {info.name}.", "Leave --judge out.")
+    return judge or (choose_judge() if info.judged else None)
 
 
 def read_responses(path: Path) -> dict[str, str]:
@@ -126,18 +144,35 @@ def _aggregate(task: Any, values: dict[str, list[Any]]) -> dict[str, float | Non
 def score_verdicts(name: str, path: Path, data_dir: str | None = None) -> dict[str, Any]:
     """What a file of verdicts on the task's prompts comes to, as `lapd.judging.rates` has it.
 
-    Where the task's data are at hand (`data_dir`), a prompt without a verdict is missing.
+    Where the task's data are at hand (`data_dir`), a prompt without a verdict is missing. Where the verdicts say who
+    gave them, as LAPD's own do, `judge` is that judge with its note.
 
     Raises:
-        DataError: the file is wrong; a prompt occurs twice or is not one of the task's.
+        UnknownNameError: there is no such task.
+        UsageError: the task's responses are not judged.
+        DataError: the file is wrong; a prompt occurs twice or is not one of the task's; there are several judges.
     """
-    judged = read_verdicts(path)
-    keys = [str(row.get("id", row.get("prompt", n))) for n, row in read_jsonl(path)]
-    _refuse_duplicates(path, keys)
     info = find_task(name)
+    if not info.judged:
+        raise UsageError(f"Nobody judges the responses to {name}.", "Give --responses.")
+    judged = read_verdicts(path)
+    rows = list(read_jsonl(path))
+    keys = [str(row.get("id", row.get("prompt", n))) for n, row in rows]
+    _refuse_duplicates(path, keys)
+    judge = _judge_in(path, [row.get("judge") for _, row in rows])
     if data_dir and info.publisher:
         judged += _unjudged(info, path, set(keys), data_dir)
-    return {"task": name, **rates(judged)}
+    return {"task": name, **({"judge": judge} if judge else {}), **rates(judged)}
+
+
+def _judge_in(path: Path, named: list[Any]) -> dict[str, Any] | None:
+    """The one judge that every verdict of a file names, with its note; None where one does not say."""
+    first = named[0]
+    if any(judge != first for judge in named):
+        raise DataError(path, "the verdicts in it are not all by one judge.", hint="Score each judge's apart.")
+    if not isinstance(first, dict) or "name" not in first:
+        return None
+    return {**first, **({"note": note} if (note := note_of(first)) else {})}
 
 
 def _unjudged(info: TaskInfo, path: Path, keys: set[str], data_dir: str) -> Iterable[Judged]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT, run_python
 
-from lapd.errors import DataError
+from lapd.errors import DataError, PluginError
 from lapd.evaluate import catalog
 from lapd.evaluate.catalog import TaskInfo, find_task, tasks
 from lapd.hookspecs import TaskFolder
@@ -190,10 +190,42 @@ def test_two_tasks_with_one_name_are_not_mistaken_for_each_other(registered_fold
         assert "mbti" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_an_unknown_task_offers_the_nearest_of_lapds_and_lm_evals(invoke, base_folder, tmp_path):
-    result = invoke("eval", "--base", base_folder, "--tasks", "situation", "-o", tmp_path / "run")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("Error: There is no task 'situation'. Did you mean situations")
-    assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "run").exists()
+    for name, near in (("situation", "situations"), ("hellaswagg", "hellaswag")):
+        result = invoke("eval", "--base", base_folder, "--tasks", name, "-o", tmp_path / "run")
+        assert result.exit_code == 2
+        assert result.stderr.startswith(f"Error: There is no task '{name}'. Did you mean {near}")
+        assert result.stderr.count("\n") == 1
+        assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_task_is_refused_without_importing_lm_eval():
+    code = (
+        "import sys\nfrom lapd.errors import UnknownNameError\nfrom lapd.evaluate.catalog import find_task\n"
+        "try:\n    find_task('situation')\nexcept UnknownNameError:\n    print('lm_eval' in sys.modules)\n"
+    )
+    assert run_python(code).stdout == "False\n"
+
+
+@pytest.mark.slow
+def test_every_task_that_lm_eval_indexes_is_found_in_its_files(capsys):
+    from lm_eval.tasks import TaskManager
+
+    assert set(TaskManager().all_subtasks) <= catalog._names_in_lm_eval()
+    capsys.readouterr()
+    info = find_task("eq_bench")
+    assert (info.include_path, info.folder.name) == (None, "eq_bench")
+    assert capsys.readouterr().err == "eq_bench is none of LAPD's tasks: indexing lm-eval's own ...\n"
+
+
+def test_a_digest_depends_on_the_modules_that_decide_the_scores(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    rules = tmp_path / "rules_of_scoring.py"
+    digests = set()
+    for text in ("A = 1\n", "A = 2\n"):
+        rules.write_text(text)
+        digests.add(replace(find_task("situations"), code=("rules_of_scoring",)).digest(None))
+    assert len(digests | {find_task("situations").digest(None)}) == 3
+    for missing in ("no_such_rules", "no.such.rules"):
+        with pytest.raises(PluginError, match=rf"names the module {missing} under `code`"):
+            replace(find_task("situations"), code=(missing,)).digest(None)

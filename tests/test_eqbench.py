@@ -1,13 +1,18 @@
 """EQ-Bench: the published rule on made-up answers, and on eight published runs, beside lm-eval's own."""
 
-import contextlib
-import io
-import json
 from math import exp, isnan
 from statistics import mean
 
 import pytest
 from conftest import ROOT, SHARED
+from known_answers import (
+    TEXT_EXCEPTIONS,
+    differences_from_lm_eval,
+    eqbench_documents,
+    from_stored_answers,
+    from_text,
+    published_runs,
+)
 from lapd.tasks.eqbench import scoring, utils
 from lapd.tasks.eqbench.scoring import Pass, choose, item_score, parse, parse_leniently, parse_passes, split_leniently
 
@@ -15,14 +20,12 @@ from lapd.errors import DataError
 from lapd.files import write_json, write_jsonl
 
 DATA = SHARED / "benchmarks" / "eqbench"
-RUNS = sorted((DATA / "official_runs").glob("*.json"))
-REVISING = ("Intel__neural-chat-7b-v3-1", "NousResearch__Llama-2-7b-chat-hf")
-"""The runs that were asked for revised scores."""
+RUNS = published_runs(DATA.parent)
 
 REFERENCE = {"Glad": 0.0, "Sad": 6.0, "Calm": 0.0, "Cross": 9.0}
 
 here = pytest.mark.skipif(not RUNS, reason="../shared/benchmarks/eqbench is not here")
-each_run = pytest.mark.parametrize("path", RUNS, ids=lambda path: path.name.removesuffix("_eqbench_v2_results.json"))
+each_run = pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
 
 
 def answer(**differences):
@@ -148,16 +151,7 @@ def test_without_data_or_a_network_one_line_names_both_ways(tmp_path, monkeypatc
 
 @pytest.fixture(scope="module")
 def documents():
-    return {doc["id"]: doc for doc in utils.read_questions(DATA)}
-
-
-def of_run(path):
-    run = json.loads(path.read_text())
-    return run["benchmark_score"], run["n_questions_parseable"], run["raw_results"]["1"]
-
-
-def is_revising(path):
-    return path.name.startswith(REVISING)
+    return eqbench_documents(DATA.parent)
 
 
 @here
@@ -176,79 +170,46 @@ def test_version_2_1s_prompts_are_version_2_0s_without_the_revision(documents):
 
 @here
 @each_run
-def test_published_scores_from_the_stored_answers(path, documents):
+def test_published_scores_from_the_stored_answers(run, documents):
     """The parsed answers of the published files, through LAPD's rule: score within .03, count exactly."""
-    score, parseable, stored = of_run(path)
-    passes = []
-    for name in ("first_pass", "revised"):
-        answers = {key: {n: float(x) for n, x in a[name].items()} for key, a in stored["respondent_answers"].items()}
-        passes.append(scoring.sum_up([item_score(utils._reference(documents[k]), a) for k, a in answers.items()]))
-    final = choose(*passes)
-    assert final.score == pytest.approx(score, abs=0.03)
-    assert final.parseable == parseable
-
-
-EXCEPTIONS = {
-    # 167 answers to version 2.1's prompt and three to version 2.0's, of which the first pass counted.
-    "Qwen__Qwen-7B-Chat": (49.81, 170),
-    # 44 texts add a fifth pair such as "Confidence: 8/10", which the stored answers do not have.
-    "allenai__tulu-2-dpo-70b": (76.08, 127),
-}
+    score, parseable = from_stored_answers(run, documents)
+    assert score == pytest.approx(run.score, abs=0.03)
+    assert parseable == run.parseable
 
 
 @here
 @each_run
-def test_published_scores_from_the_models_text(path, documents):
-    score, parseable, stored = of_run(path)
-    score, parseable = EXCEPTIONS.get(path.name.partition("_eqbench")[0], (score, parseable))
-    texts = {key: stored["raw_inference"].get(key, "") for key in documents}
-    if is_revising(path):
-        made = [utils.score_passes(documents[key], [text])["final"] for key, text in texts.items()]
-        assert utils.final(made) == pytest.approx(score, abs=0.03)
-        assert utils.final_parseable(made) * 1.71 == pytest.approx(parseable)
-    else:
-        made = [utils.score(documents[key], [text]) for key, text in texts.items()]
-        scores = [m["eqbench"] for m in made if "eqbench" in m]
-        assert mean(scores) == pytest.approx(score, abs=0.03)
-        assert len(scores) == parseable
+def test_published_scores_from_the_models_text(run, documents):
+    known, count, _ = TEXT_EXCEPTIONS.get(run.name, (run.score, run.parseable, ""))
+    score, parseable = from_text(run, documents)
+    assert score == pytest.approx(known, abs=0.03)
+    assert parseable == count
 
 
 @here
 def test_the_mixed_run_read_by_each_answers_own_version_gives_the_published_score(documents):
-    path = next(p for p in RUNS if p.name.startswith("Qwen__Qwen-7B"))
-    score, parseable, stored = of_run(path)
-    texts = stored["raw_inference"]
-    assert sum(scoring.REVISED in text for text in texts.values()) == 3
-    answers = {key: parse_passes(text)[0] if scoring.REVISED in text else parse(text) for key, text in texts.items()}
+    run = next(run for run in RUNS if run.name.startswith("Qwen__Qwen-7B"))
+    assert sum(scoring.REVISED in text for text in run.texts.values()) == 3
+    answers = {k: parse_passes(text)[0] if scoring.REVISED in text else parse(text) for k, text in run.texts.items()}
     found = scoring.sum_up([item_score(utils._reference(documents[key]), a) for key, a in answers.items()])
-    assert found == Pass(pytest.approx(score, abs=0.03), parseable)
+    assert found == Pass(pytest.approx(run.score, abs=0.03), run.parseable)
 
 
 @here
 def test_the_run_with_a_fifth_pair_is_the_published_one_without_it(documents):
-    path = next(p for p in RUNS if p.name.startswith("allenai"))
-    score, parseable, stored = of_run(path)
-    made = [utils.score(documents[key], [text]) for key, text in stored["raw_inference"].items()]
-    assert mean(m["eqbench_lenient"] for m in made) == pytest.approx(score, abs=0.03)
-    assert sum(m["percent_parseable_lenient"] for m in made) == 100 * parseable
-    extra = [set(parse(text)) - set(documents[key]["emotions"]) for key, text in stored["raw_inference"].items()]
+    run = next(run for run in RUNS if run.name.startswith("allenai"))
+    made = [utils.score(documents[key], [text]) for key, text in run.texts.items()]
+    assert mean(m["eqbench_lenient"] for m in made) == pytest.approx(run.score, abs=0.03)
+    assert sum(m["percent_parseable_lenient"] for m in made) == 100 * run.parseable
+    extra = [set(parse(text)) - set(documents[key]["emotions"]) for key, text in run.texts.items()]
     assert sum(map(bool, extra)) == 44
     assert set.union(*extra) == {"Confidence"}
 
 
 @here
 @each_run
-def test_lm_evals_own_rule_gives_the_same_item_scores_but_0_for_what_is_missing(path, documents):
-    from lm_eval.tasks.eq_bench.utils import calculate_score_fullscale
-
-    questions = json.loads((DATA / utils.QUESTIONS).read_text())
-    for key, text in of_run(path)[2]["raw_inference"].items():
-        reference = {"reference_answer_fullscale": str(questions[key]["reference_answer_fullscale"])}
-        with contextlib.redirect_stdout(io.StringIO()):
-            theirs = calculate_score_fullscale(reference, [text])
-        ours = utils.score(documents[key], [text])
-        assert theirs["percent_parseable"] == ours["percent_parseable"]
-        assert theirs["eqbench"] == pytest.approx(ours.get("eqbench", 0))
+def test_lm_evals_own_rule_gives_the_same_item_scores_but_0_for_what_is_missing(run):
+    assert differences_from_lm_eval(run, DATA.parent) == 0
 
 
 @here

@@ -1,12 +1,16 @@
 """The over-refusal prompts are whole and paired, and a refusal is told by its opening words, heuristically."""
 
+import inspect
 from collections import Counter
 
 import pytest
 from lapd.data import overrefusal_prompts
 from lapd.tasks.overrefusal import utils
 
+from lapd import refusals
 from lapd.evaluate.catalog import find_task
+from lapd.files import digest_json
+from lapd.judges import make_judge
 from lapd.refusals import is_refusal
 
 REFUSALS = [
@@ -95,3 +99,13 @@ def test_its_rates_are_labelled_as_heuristic_per_cent():
     assert "heuristic" in info.description
     assert {info.unit(metric) for metric in info.metrics} == {"percent"}
     assert info.diagnostics == ("percent_answered",)
+
+
+def test_the_patterns_are_part_of_the_tasks_digest():
+    assert find_task("overrefusal").code == ("lapd.refusals",)
+
+
+def test_whoever_changes_the_patterns_raises_the_judges_version():
+    """Verdicts of `keywords` are told apart by its version: put the new digest here together with a new version."""
+    rules = [refusals._REFUSAL.pattern, refusals.OPENING, inspect.getsource(is_refusal)]
+    assert (make_judge("keywords").version, digest_json(rules)[:12]) == ("1", "af3744be7754")

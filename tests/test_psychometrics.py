@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from known_answers import ITEMS, RESPONDENTS, constant_answers, coverage, keyed, simulate
 from lapd.tasks.mbti import generated
 
 from lapd.errors import StoreError
@@ -23,9 +24,6 @@ from lapd.psychometrics import (
     type_probabilities,
 )
 from lapd.self_report import read_self_report
-
-RESPONDENTS = 1000
-ITEMS = 16
 
 # Known answers
 
@@ -110,31 +108,6 @@ def test_halves_that_disagree_are_not_stepped_up():
 # Simulated respondents
 
 
-def simulate(rng):
-    """Answers from 1 to 7 of respondents with a known trait on each axis and a known acquiescence.
-
-    Returns:
-        Traits [respondents, axes] and acquiescence [respondents] in points, answers
-        [respondents, axes, items, poles, scale directions].
-    """
-    trait = rng.uniform(30, 70, (RESPONDENTS, 4, 1, 1, 1))
-    yes = rng.uniform(-10, 10, (RESPONDENTS, 1, 1, 1, 1))
-    towards = np.array([1, -1])[:, None]
-    item = rng.normal(0, 8, (RESPONDENTS, 4, ITEMS, 1, 1))
-    agreement = 50 + towards * (trait + item - 50) + yes
-    level = np.concatenate([agreement, 100 - agreement], axis=-1)
-    answers = np.clip(np.round((level + rng.normal(0, 12, level.shape)) * 6 / 100), 0, 6) + 1
-    return trait.reshape(RESPONDENTS, 4), yes.reshape(RESPONDENTS) + 50, answers.astype(int)
-
-
-def keyed(answers):
-    """Each item's score and its mean agreement, in points: what `tasks/mbti` computes, for many respondents at once."""
-    level = (answers - 1) * 100 / 6
-    agreement = np.stack([level[..., 0], 100 - level[..., 1]], axis=-1)
-    towards = np.stack([agreement[..., 0, :], 100 - agreement[..., 1, :]], axis=-2)
-    return towards.mean((-1, -2)), agreement.mean((-1, -2))
-
-
 @pytest.fixture(scope="module")
 def respondents():
     trait, yes, answers = simulate(np.random.default_rng(2026))
@@ -155,10 +128,6 @@ def test_the_simulation_is_keyed_as_the_task_is(respondents):
     for (axis, number), values in found.items():
         assert np.mean(values) == pytest.approx(scores[0, axis, number])
         assert np.mean(yes[axis, number]) == pytest.approx(agreement[0, axis, number])
-
-
-def coverage(found, truth):
-    return np.mean((found.low <= truth) & (truth <= found.high), axis=0)
 
 
 def test_known_traits_lie_in_their_95_percent_intervals(respondents):
@@ -186,6 +155,14 @@ def test_types_are_as_probable_as_they_say(respondents):
     band = (sure > 0.7) & (sure < 0.9)
     assert band.sum() > 100
     assert right[band].mean() == pytest.approx(sure[band].mean(), abs=0.08)
+
+
+@pytest.mark.parametrize("form", ["A", "B"])
+@pytest.mark.parametrize(("number", "letter"), [("1", "A"), ("4", "B"), ("7", "A")])
+def test_an_answer_that_does_not_depend_on_the_question_is_50_on_every_axis(form, number, letter):
+    found = constant_answers(form, number, letter)
+    assert len(found) == 8
+    assert set(found.values()) == {50.0}
 
 
 # A run's own questionnaires

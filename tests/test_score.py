@@ -50,7 +50,7 @@ def test_responses_are_scored_by_the_tasks_own_rule(data_dir, responses, invoke)
     assert result.exit_code == 0
     found = json.loads(result.stdout)
     assert found["eqbench"] == pytest.approx((100 + 100 - 74.77) / 2)
-    assert (found["n_parseable"], found["n_total"], found["missing"]) == (2, 3, [])
+    assert (found["n_parseable"], found["n_total"], found["missing_ids"]) == (2, 3, [])
     assert found["percent_parseable"] == pytest.approx(200 / 3)
     table = invoke("score", "eqbench", "--responses", path, "--data-dir", data_dir).stdout.splitlines()
     assert [line.split() for line in table if line.startswith(("eqbench ", "n_"))] == [
@@ -65,7 +65,7 @@ def test_a_missing_response_is_named_and_counted_as_not_parsed(data_dir, respons
     result = invoke("score", "eqbench", "--responses", responses([(2, PERFECT)]), "--data-dir", data_dir, "--json")
     found = json.loads(result.stdout)
     assert (found["eqbench"], found["n_parseable"], found["n_total"]) == (100, 1, 3)
-    assert found["missing"] == ["1", "3"]
+    assert found["missing_ids"] == ["1", "3"]
     assert result.stderr.splitlines() == ["ids 1, 3: no response (2 of 3; they count as not parsed)."]
 
 
@@ -156,6 +156,46 @@ def test_missing_verdicts_are_counted_and_bounded(tmp_path, invoke, monkeypatch)
     assert table[-1] == "missing: 1 x time-out"
 
 
+def test_verdicts_that_name_their_judge_come_with_its_note(tmp_path, invoke, monkeypatch):
+    monkeypatch.delenv("LAPD_DATA_DIR", raising=False)
+    keywords = {"name": "keywords", "version": "1", "settings": {}}
+    write_jsonl(tmp_path / "v.jsonl", [{**row, "judge": keywords} for row in VERDICTS])
+    args = ("score", "beavertails", "--verdicts", tmp_path / "v.jsonl")
+    said = "heuristic: not comparable with published rates"
+    assert json.loads(invoke(*args, "--json").stdout)["judge"] == {**keywords, "note": said}
+    assert f"beavertails is judged by keywords ({said})." in invoke(*args).stdout.splitlines()
+    write_jsonl(tmp_path / "v.jsonl", [{**VERDICTS[0], "judge": keywords}, VERDICTS[1]])
+    result = invoke(*args)
+    assert result.exit_code == 1
+    assert "not all by one judge" in result.stderr
+
+
+def test_a_judge_is_refused_where_nothing_is_to_be_judged(tmp_path, responses, invoke):
+    write_jsonl(tmp_path / "v.jsonl", VERDICTS)
+    verdicts = ("--verdicts", tmp_path / "v.jsonl")
+    for args in (("beavertails", *verdicts, "--judge", "keywords"), ("eqbench", *verdicts),
+                 ("situations_open", "--responses", responses([]), "--judge", "keywords")):  # fmt: skip
+        result = invoke("score", *args)
+        assert result.exit_code == 2
+        assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not FLAGS.is_file(), reason="../shared/benchmarks/beavertails is not here")
+def test_responses_to_a_judged_task_are_judged_and_the_judge_is_named(responses, invoke, monkeypatch):
+    for name in ("LAPD_JUDGE", "LAPD_JUDGE_OPTIONS"):
+        monkeypatch.delenv(name, raising=False)
+    answers = ("Sure.", "I cannot help with that.", "")
+    path = responses([(f"evaluation-{n}", text) for n, text in enumerate(answers)])
+    args = ("score", "beavertails", "--responses", path, "--data-dir", DATA)
+    found = json.loads(invoke(*args, "--json").stdout)
+    assert (found["flagged"], found["missing"]) == (0.5, pytest.approx(100 / 3))
+    assert (found["n_total"], len(found["missing_ids"])) == (700, 697)
+    said = "heuristic: not comparable with published rates"
+    assert found["judge"]["note"] == said
+    assert f"beavertails is judged by keywords ({said})." in invoke(*args).stdout.splitlines()
+
+
 def test_two_verdicts_on_one_prompt_are_refused(tmp_path, invoke):
     write_jsonl(tmp_path / "v.jsonl", [*VERDICTS, VERDICTS[0]])
     result = invoke("score", "beavertails", "--verdicts", tmp_path / "v.jsonl")
@@ -202,4 +242,4 @@ def test_published_eqbench_runs_come_to_their_published_scores(run, task, respon
     found = json.loads(invoke("score", task, "--responses", path, "--data-dir", DATA, "--json").stdout)
     assert found["eqbench"] == pytest.approx(published["benchmark_score"], abs=0.03)
     assert (found["n_parseable"], found["n_total"]) == (published["n_questions_parseable"], 171)
-    assert len(found["missing"]) == 171 - found["n_parseable"]
+    assert len(found["missing_ids"]) == 171 - found["n_parseable"]

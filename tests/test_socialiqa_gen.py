@@ -1,11 +1,10 @@
 """A written answer to a SocialIQA item: read in many forms, missing where it cannot be told; and lm-eval's own task."""
 
 import math
-from pathlib import Path
 
 import pytest
-import yaml
 from conftest import SHARED
+from known_answers import socialiqa_agreement
 from lapd.data import social_items
 from lapd.tasks.answers import read_choice, read_number
 from lapd.tasks.socialiqa import generated
@@ -146,53 +145,15 @@ def test_the_written_task_stops_at_no_blank_line_and_reads_the_same_data(name, t
 
 # A known answer: lm-eval's own task
 
-ITEMS = 60
-
-
-def lm_evals_own_task(rows):
-    """lm-eval's `social_iqa` from its own YAML, with local rows in the place of the Hub's."""
-    import lm_eval
-    from datasets import Dataset
-    from lm_eval.api.task import ConfigurableTask
-
-    (path,) = (Path(lm_eval.__file__).parent / "tasks" / "siqa").glob("*.yaml")
-    config = yaml.safe_load(path.read_text())
-    assert (config["task"], config["dataset_path"]) == ("social_iqa", "lighteval/siqa")
-    del config["dataset_path"], config["dataset_name"], config["training_split"]
-    config["custom_dataset"] = lambda **_: {"validation": Dataset.from_list(rows)}
-    return ConfigurableTask(config=config)
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("chat", [True, False], ids=["chat template", "plain"])
-def test_socialiqa_predicts_item_by_item_what_lm_evals_own_task_predicts(chat):
-    """The same 60 real dev items through both tasks, on the embedded model."""
+@pytest.mark.parametrize(("chat", "items"), [(False, 200), (True, 40)], ids=["plain", "chat template"])
+def test_socialiqa_predicts_item_by_item_what_lm_evals_own_task_predicts(chat, items):
+    """The same real dev items through both tasks, on the embedded model."""
     folder = SHARED / "benchmarks"
     if not (folder / "socialiqa" / "dev.jsonl").is_file():
         pytest.skip("../shared/benchmarks/socialiqa is not here")
-    from lm_eval.evaluator import evaluate
-
-    from lapd.evaluate.catalog import find_task
-    from lapd.evaluate.live import load_task
-    from lapd.evaluate.lm import PackedLM
-    from lapd.models import load_base, quiet_libraries, resolve_base
-
-    ours = load_task(find_task("socialiqa"), str(folder))
-    rows = [dict(doc) for doc in list(ours.eval_docs)[:ITEMS]]
-    model, tokenizer = load_base(resolve_base("smollm2"))
-    lm = PackedLM(model, tokenizer=tokenizer, batch_size=32)
-    with quiet_libraries():
-        named = {"socialiqa": ours, "social_iqa": lm_evals_own_task(rows)}
-        outcome = evaluate(lm=lm, task_dict={"tasks": named}, limit=ITEMS, apply_chat_template=chat, bootstrap_iters=0)
-    found = {name: outcome["samples"][name] for name in named}
-    assert {len(samples) for samples in found.values()} == {ITEMS}
-    for mine, theirs in zip(found["socialiqa"], found["social_iqa"], strict=True):
-        assert (mine["arguments"], mine["target"], mine["acc"]) == (
-            theirs["arguments"],
-            theirs["target"],
-            theirs["acc"],
-        )
-        scores = [[float(r[0]) for r in sample["filtered_resps"]] for sample in (mine, theirs)]
-        assert scores[0] == pytest.approx(scores[1], abs=1e-3)
-        assert max(range(3), key=scores[0].__getitem__) == max(range(3), key=scores[1].__getitem__)
-    assert math.isclose(outcome["results"]["socialiqa"]["acc,none"], outcome["results"]["social_iqa"]["acc,none"])
+    found = socialiqa_agreement(folder, items, chat)
+    assert (found.items, found.same_requests, found.same_predictions) == (items, items, items)
+    assert found.furthest < 1e-3
+    assert math.isclose(found.ours, found.theirs)

@@ -72,6 +72,7 @@ def run_command(run: Path, judge: str | None, options: tuple[str, ...], label: s
     echo_table(header, lines)
     _say_note(about)
     _say_reasons(rows)
+    click.echo(f"\nNext: lapd compare {run} --judge {label or chosen.name}", err=True)
 
 
 def _rate(row: dict[str, Any]) -> list[str]:
@@ -162,17 +163,20 @@ def agree(first: str, second: str, run: Path, options: tuple[str, ...], as_json:
     lapd judge agree keywords moderation --run runs/safety --json
     """
     from lapd.evaluate.verdicts import judge_run
+    from lapd.judges import note_of
     from lapd.judging import agreement
 
     names = (first, second)
     one, other = (judge_run(run, _maker(name, options, names), name, again=False) for name in names)
+    judges = {name: cells[0].judge for name, cells in zip(names, (one, other), strict=True)}
     found = {
         "judges": list(names),
+        "judged_by": judges,
         "run": str(run),
         **agreement([v for c in one for v in c.verdicts], [v for c in other for v in c.verdicts]),
         "cells": [{**a.entry, **agreement(a.verdicts, b.verdicts)} for a, b in zip(one, other, strict=True)],
     }
-    notes = {name: note for name in names if (note := _note(name))}
+    notes = {name: note for name, judge in judges.items() if (note := note_of(judge))}
     if as_json:
         echo_json(found | ({"notes": notes} if notes else {}))
         return
@@ -203,12 +207,3 @@ def _maker(name: str, options: tuple[str, ...], names: tuple[str, str]) -> Calla
             raise UsageError(f"--judge-option {option!r} is for neither judge.", f"Begin it with {names[0]}. or so.")
     own = [option.removeprefix(f"{name}.") for option in options if option.startswith(f"{name}.")]
     return lambda: choose_judge(name, own)
-
-
-def _note(name: str) -> str:
-    """The note of the judge of that name; "" where the name is only that of verdicts."""
-    from lapd.judges import judge_note
-    from lapd.pluginmanager import registry
-
-    judges = registry("judges")
-    return judge_note(judges[name]) if name in judges else ""

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option
+from lapd.cli.common import FOLDER, echo_json, json_option, verdicts_option
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.option("-o", "--out", type=FOLDER, metavar="FILE", help="The page.  [default: RUN/report.html]")
+@verdicts_option
 @json_option
-def command(run: Path, out: Path | None, as_json: bool) -> None:
+def command(run: Path, out: Path | None, judge: str | None, as_json: bool) -> None:
     """Write the report of RUN: one HTML page that needs nothing else.
 
     \b
@@ -21,7 +22,7 @@ def command(run: Path, out: Path | None, as_json: bool) -> None:
     """
     from lapd.report import write_report
 
-    page = write_report(run, out)
+    page = write_report(run, out, judge)
     if as_json:
         echo_json({"report": str(page)})
         return

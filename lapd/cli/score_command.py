@@ -4,23 +4,36 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option
+from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option, judge_options
+
+if TYPE_CHECKING:
+    from lapd.scoring import Score
 
 
 @click.command()
 @click.argument("task")
 @click.option("--responses", type=FOLDER, metavar="FILE", help='One {"id": ..., "response": ...} a line.')
 @click.option("--verdicts", type=FOLDER, metavar="FILE", help="One verdict on a response a line (beavertails).")
+@judge_options
 @data_dir_option
 @json_option
-def command(task: str, responses: Path | None, verdicts: Path | None, data_dir: str | None, as_json: bool) -> None:
+def command(
+    task: str,
+    responses: Path | None,
+    verdicts: Path | None,
+    judge: str | None,
+    options: tuple[str, ...],
+    data_dir: str | None,
+    as_json: bool,
+) -> None:
     """Score stored responses to TASK, or aggregate stored verdicts on them. No model is loaded.
 
     The ids are the publisher's. An unknown or repeated id is an error; one without a response is named and counted.
+    Responses to a judged task go to the judge.
     A verdict is {"prompt" or "id": ..., "flagged": true, false or null, "reason": ..., "category": ...}.
 
     \b
@@ -31,25 +44,38 @@ def command(task: str, responses: Path | None, verdicts: Path | None, data_dir: 
 
     if (responses is None) == (verdicts is None):
         raise UsageError("Give one of --responses and --verdicts.")
+    if verdicts is not None and (judge or options):
+        raise UsageError("--verdicts are judged already.", "Leave --judge out.")
     if responses is not None:
-        _score_responses(task, responses, data_dir, as_json)
+        _score_responses(task, responses, judge, options, data_dir, as_json)
     elif verdicts is not None:
         _score_verdicts(task, verdicts, data_dir, as_json)
 
 
-def _score_responses(task: str, path: Path, data_dir: str | None, as_json: bool) -> None:
+def _score_responses(
+    task: str, path: Path, judge: str | None, options: tuple[str, ...], data_dir: str | None, as_json: bool
+) -> None:
+    from lapd.judges import choose_judge, judged_line
     from lapd.scoring import name_missing, score_responses
 
-    score = score_responses(task, path, data_dir)
+    score = score_responses(task, path, data_dir, choose_judge(judge, options) if judge or options else None)
     if score.missing:
         click.echo(name_missing(score), err=True)
     if as_json:
-        made = asdict(score)
-        echo_json({"task": task, **made.pop("metrics"), **made})
+        echo_json(_as_json(score))
         return
     counts = {} if score.n_parseable is None else {"n_parseable": score.n_parseable}
     counts |= {"n_total": score.n_total}
     echo_table(["metric", "value"], [*_rows(score.metrics), *([name, str(n)] for name, n in counts.items())])
+    if score.judge:
+        click.echo(judged_line(task, score.judge))
+
+
+def _as_json(score: Score) -> dict[str, Any]:
+    """The metrics beside the counts; a metric may be called `missing`, so the ids are `missing_ids`."""
+    made = asdict(score)
+    metrics, missing, judge = (made.pop(name) for name in ("metrics", "missing", "judge"))
+    return {"task": made.pop("task"), **metrics, **made, "missing_ids": missing, **({"judge": judge} if judge else {})}
 
 
 def _rows(metrics: dict[str, float | None]) -> list[list[str]]:
@@ -57,6 +83,7 @@ def _rows(metrics: dict[str, float | None]) -> list[list[str]]:
 
 
 def _score_verdicts(task: str, path: Path, data_dir: str | None, as_json: bool) -> None:
+    from lapd.judges import judged_line
     from lapd.scoring import score_verdicts
 
     found = score_verdicts(task, path, data_dir)
@@ -65,6 +92,8 @@ def _score_verdicts(task: str, path: Path, data_dir: str | None, as_json: bool) 
         return
     lines = [("all", found), *found["by_category"].items()]
     echo_table(["category", "flagged", "bounds", "judged", "missing"], [_line(name, rate) for name, rate in lines])
+    if "judge" in found:
+        click.echo(judged_line(task, found["judge"]))
     for reason, count in found["missing_reasons"].items():
         click.echo(f"missing: {count} x {reason}")
 

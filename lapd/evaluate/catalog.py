@@ -6,7 +6,9 @@ block, such as lm-eval's own, works too: its items are paired by position and it
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -44,6 +46,8 @@ class TaskInfo:
         parsed: the metric (0 or 100 a document) that tells whether a response could be parsed, if it has one.
         parallel: the task whose parallel form this one is, item by item.
         questionnaire: whether it takes somebody else's questionnaire (--questionnaire) instead of its own.
+        code: modules beside its folder that decide its scores; part of its digest, as the folder is.
+        scorer: what scores a document, "FOLDER/module.function"; None where lm-eval does.
     """
 
     name: str
@@ -65,6 +69,8 @@ class TaskInfo:
     parsed: str | None = None
     parallel: str | None = None
     questionnaire: bool = False
+    code: tuple[str, ...] = ()
+    scorer: str | None = None
 
     def family(self, metric: str) -> tuple[str, str | None]:
         """The family and axis (or part) of a metric: ("log_odds", "E/I"), or (metric, None) for one without."""
@@ -80,33 +86,62 @@ class TaskInfo:
 
     def digest(self, data_dir: str | None, questionnaire: str | None = None) -> str:
         """SHA-256 over everything on disk that settles what the task asks and how it scores."""
+        parts = [digest for group in self._parts(data_dir, questionnaire).values() for digest in group]
+        return digest_json([self.name, self.version, parts])
+
+    def digests(self, data_dir: str | None, questionnaire: str | None = None) -> dict[str, str | None]:
+        """What goes into `digest`, apart: `task` (its files), `data`, `questionnaire`, `code`; None for nothing."""
+        parts = self._parts(data_dir, questionnaire)
+        return {group: digest_json(digests) if digests else None for group, digests in parts.items()}
+
+    def _parts(self, data_dir: str | None, questionnaire: str | None) -> dict[str, list[str]]:
         from lapd.data import FOLDER
 
         files = [p for p in self.folder.rglob("*") if p.suffix in (".py", ".yaml", ".json")]
-        parts = [digest_files(self.folder, files)]
+        parts: dict[str, list[str]] = {"task": [digest_files(self.folder, files)], "data": []}
         if self.include_path:  # what its tasks share
-            parts.append(digest_files(self.include_path, self.include_path.glob("*.py")))
+            parts["task"].append(digest_files(self.include_path, self.include_path.glob("*.py")))
         if self.data:
-            parts.append(digest_file(FOLDER / "__init__.py"))
+            parts["data"].append(digest_file(FOLDER / "__init__.py"))
         for name in self.data:
             path = FOLDER / name
-            parts.append(digest_files(FOLDER, sorted(path.rglob("*.json*")) if path.is_dir() else [path]))
+            parts["data"].append(digest_files(FOLDER, sorted(path.rglob("*.json*")) if path.is_dir() else [path]))
         root = data_dir or os.environ.get("LAPD_DATA_DIR")
         if self.publisher and root:
             folder = Path(root).expanduser() / self.publisher
             if not folder.is_dir():
                 raise DataError(folder, f"there is no such folder, which {self.name} needs.", hint="See `lapd doctor`.")
-            parts.append(digest_files(folder, [p for p in folder.iterdir() if p.is_file()]))
-        if self.questionnaire and questionnaire:
-            parts.append(digest_file(Path(questionnaire).expanduser()))
-        return digest_json([self.name, self.version, parts])
+            parts["data"].append(digest_files(folder, [p for p in folder.iterdir() if p.is_file()]))
+        theirs = [Path(questionnaire).expanduser(), _source("lapd.questionnaires")] if questionnaire else []
+        parts["questionnaire"] = [digest_file(path) for path in theirs if self.questionnaire]
+        parts["code"] = [digest_file(_source(module)) for module in self.code]
+        return parts
+
+
+def _source(module: str) -> Path:
+    """The file of a module, without importing it.
+
+    Raises:
+        PluginError: there is no such module, or it has no source.
+    """
+    try:
+        spec = importlib.util.find_spec(module)
+    except ImportError:
+        spec = None
+    if spec is None or not spec.origin or not Path(spec.origin).is_file():
+        raise PluginError(f"A task names the module {module} under `code`, but there is none.")
+    return Path(spec.origin)
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a task's YAML without importing the functions that it names."""
+    """Reads a task's YAML without importing the functions that it names; each becomes "FOLDER/module.function"."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: str(node.value))
+def _function(loader: Any, node: Any) -> str:
+    return str(Path(loader.name).parent / node.value)
+
+
+_Loader.add_constructor("!function", _function)
 
 
 def tasks() -> dict[str, TaskInfo]:
@@ -151,7 +186,8 @@ def _read(path: Path, include_path: Path) -> TaskInfo | str | None:
 
 def _with_includes(path: Path) -> Any:
     """A YAML file's content, on top of that of the files that it includes, as lm-eval puts them together."""
-    config = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    with path.open(encoding="utf-8") as stream:
+        config = yaml.load(stream, _Loader)
     if not isinstance(config, dict) or "include" not in config:
         return config
     names = config.pop("include")
@@ -184,11 +220,17 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path) -> TaskInfo:
         parsed=own.get("parsed"),
         parallel=own.get("parallel"),
         questionnaire=bool(own.get("questionnaire")),
+        code=tuple(own.get("code", ())),
+        scorer=config.get("process_results"),
     )
 
 
-def find_task(name: str) -> TaskInfo:
+def find_task(name: str, *, quiet: bool = False) -> TaskInfo:
     """The task of that name: a registered one, else one of lm-eval's own.
+
+    Args:
+        name: of the task.
+        quiet: do not say that lm-eval's own tasks are being indexed, which takes some ten seconds.
 
     Raises:
         UnknownNameError: there is none; the message names the nearest.
@@ -196,6 +238,12 @@ def find_task(name: str) -> TaskInfo:
     known = tasks()
     if name in known:
         return known[name]
+    theirs = _names_in_lm_eval()
+    unknown = UnknownNameError("task", name, {*known, *theirs}, "`lapd tasks` lists LAPD's own.")
+    if name not in theirs:
+        raise unknown
+    if not quiet:
+        print(f"{name} is none of LAPD's tasks: indexing lm-eval's own ...", file=sys.stderr)
     from lapd.models import quiet_libraries
 
     with quiet_libraries():
@@ -204,7 +252,19 @@ def find_task(name: str) -> TaskInfo:
 
         manager = TaskManager()
     if name not in manager.all_subtasks:
-        raise UnknownNameError("task", name, {*known, *manager.all_subtasks}, "`lapd tasks` lists LAPD's own.")
+        raise unknown
     entry = manager.task_index[name]
     folder = Path(entry.yaml_path).parent if entry.yaml_path else Path()
     return TaskInfo(name, folder, None, f"lm-eval {__version__}", "one of lm-eval's own tasks")
+
+
+_TASK_LINE = re.compile(rb"""^[\s-]*["']?task["']?\s*:\s*["']?([^\s"'#\[\]]+)""", re.MULTILINE)
+
+
+def _names_in_lm_eval() -> set[str]:
+    """What lm-eval's YAML files call a task, and a few names more; read in a second, where indexing them takes ten."""
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or spec.origin is None:
+        return set()
+    files = (Path(spec.origin).parent / "tasks").rglob("*.yaml")
+    return {name.decode(errors="replace") for path in files for name in _TASK_LINE.findall(path.read_bytes())}

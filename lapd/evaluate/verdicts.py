@@ -29,9 +29,17 @@ Samples = Sequence[dict[str, Any]]
 
 @dataclass(frozen=True)
 class JudgedCell:
-    """A cell's verdicts: which cell (`arm`, `task`, `seed`, `cell`), and for each document its category and verdict."""
+    """A cell's verdicts.
+
+    Attributes:
+        entry: which cell: `arm`, `task`, `seed`, `cell`.
+        judge: whose they are, as `judge_identity` gives it; empty where the file does not say.
+        categories: of each document.
+        verdicts: on each document.
+    """
 
     entry: dict[str, Any]
+    judge: dict[str, Any]
     categories: list[str]
     verdicts: list[Verdict]
 
@@ -131,8 +139,10 @@ def judge_run(
         progress = held.enter_context(bar(todo, f"judge {label}", "response", quiet or not todo))
         for one in passes:
             one.finish(progress.update)
-    categories = [[category_of(s) for s in one.samples] for one in passes]
-    return [JudgedCell(e, c, one.verdicts) for (e, _), c, one in zip(cells, categories, passes, strict=True)]
+    return [
+        JudgedCell(entry, one.by, [category_of(s) for s in one.samples], one.verdicts)
+        for (entry, _), one in zip(cells, passes, strict=True)
+    ]
 
 
 class _CellPass:
@@ -149,9 +159,10 @@ class _CellPass:
         self.path, self.samples, self.judge = path, samples, judge
         self.batch = [(str(s["doc"][field]), str(s["responses"][0][0])) for s in samples]
         self.verdicts = [Verdict(None, "not judged yet")] * len(samples)
+        self.by = judge_identity(judge) if judge else {}
         if path.is_file():
-            by, self.verdicts = stored_verdicts(path, samples)
-            if judge and by != judge_identity(judge):
+            self.by, self.verdicts = stored_verdicts(path, samples)
+            if judge and self.by != judge_identity(judge):
                 hint = "Give these another name with --as NAME."
                 raise StoreError(f"{path} holds the verdicts of a judge of other settings.", hint)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from lapd.errors import LapdError
 from lapd.evaluate.catalog import TaskInfo, tasks
+from lapd.evaluate.reading import read_cells
 from lapd.evaluate.store import Store
 from lapd.models import resolve_adapter
 
@@ -80,29 +81,35 @@ class RunContents:
         return list(dict.fromkeys(cell.task for cell in self.cells))
 
 
-def read_run(folder: Path) -> RunContents:
+def read_run(folder: Path, judge: str | None = None) -> RunContents:
     """Read a run folder.
 
+    Args:
+        folder: the run's.
+        judge: whose verdicts judged tasks are scored by; see `lapd.compare.compare_run`.
+
     Raises:
-        StoreError: it is no run folder, or a newer LAPD wrote it.
+        StoreError: it is no run folder, a newer LAPD wrote it, or it has no verdicts called `judge`.
     """
-    store = Store(folder)
-    record = store.run()
-    entries = list(record["cells"].values())
+    record = Store(folder).run()
+    entries = record["cells"]
     cells = [
-        FinishedCell(e["arm"], e["task"], e["seed"], store.result(e["cell"]), store.samples(e["cell"]))
-        for e in entries
-        if store.is_done(e["cell"])
+        FinishedCell(cell.entry["arm"], cell.entry["task"], cell.entry["seed"], cell.result, cell.samples)
+        for cell in read_cells(folder, judge)
     ]
     adapters = {a["digest"]: a for arm in record["arms"].values() if (a := arm["adapter"])}
     used = [_used_adapter(adapter, folder) for adapter in adapters.values()]
     return RunContents(record, cells, len(entries) - len(cells), used, tasks())
 
 
+def adapter_folder(entry: dict[str, Any], run_folder: Path) -> Path:
+    """Where an adapter of a run's record lies: a run folder that was moved has taken its own adapters along."""
+    path = Path(entry["path"])
+    return path if path.is_dir() else run_folder / "adapters" / str(entry["name"])
+
+
 def _used_adapter(entry: dict[str, Any], run_folder: Path) -> UsedAdapter:
-    name, path, digest = entry["name"], Path(entry["path"]), entry["digest"]
-    # A run folder that was moved has taken the adapters that `lapd run` trained along.
-    path = path if path.is_dir() else run_folder / "adapters" / name
+    name, path, digest = entry["name"], adapter_folder(entry, run_folder), entry["digest"]
     if not path.is_dir():
         return UsedAdapter(name, digest, None, f"{path} is gone: how it was trained cannot be shown.")
     try:

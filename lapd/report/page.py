@@ -40,24 +40,26 @@ HEADINGS = {
 """The two blocks of results, by whether the task is a self-report: heading and explanation."""
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: Path, out: Path | None = None, judge: str | None = None) -> Path:
     """Write the report of a run.
 
     Args:
         folder: the run folder.
         out: the page; None for `report.html` in the run folder.
+        judge: whose verdicts judged tasks are scored by; see `lapd.compare.compare_run`.
 
     Returns:
         The page's path.
 
     Raises:
-        StoreError: the folder is no run, a newer LAPD wrote it, or no arm has a finished baseline.
+        StoreError: the folder is no run, a newer LAPD wrote it, no arm has a finished baseline, or there are no
+            verdicts called `judge`.
         OSError: the page cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    rows = compare_run(folder)
-    run = read_run(folder)
+    rows = compare_run(folder, judge)
+    run = read_run(folder, judge)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -79,6 +81,7 @@ def _context(run: RunContents, rows: list[Comparison]) -> dict[str, Any]:
         "date": max(cell.result["finished"] for cell in run.cells)[:10],
         "unfinished": run.unfinished,
         "summaries": summaries(rows),
+        "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
         "blocks": _blocks(run, rows),
         "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
         "profile": {"legend": legend, "pictures": pictures},
@@ -193,7 +196,7 @@ def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
         "took": f"{card['seconds'] / 60:.1f} minutes",
         "finished": card["finished"][:10],
     }
-    curves = training_svgs(card["log"], f"training{n}")
+    curves = training_svgs(card["log"], f"training{n}") if card["log"] else []  # a merged adapter has none
     return {"adapter": adapter, "facts": {k: v for k, v in facts.items() if v is not None}, "curves": curves}
 
 
@@ -202,7 +205,8 @@ def _versions(cells: list[FinishedCell]) -> dict[str, str]:
     found: dict[str, dict[str, None]] = {}
     for cell in cells:
         for name, value in cell.result["provenance"].items():
-            found.setdefault(name, {})[str(value)] = None
+            if isinstance(value, (str, int)) and name != "started":  # the rest is of one cell
+                found.setdefault(name, {})[str(value)] = None
     return {name: ", ".join(values) for name, values in found.items()}
 
 

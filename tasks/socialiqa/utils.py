@@ -1,4 +1,4 @@
-"""Documents of SocialIQA, from its publisher's files or the Hub, and of LAPD's small set in the same form."""
+"""Documents of SocialIQA, from its publisher's files, and of LAPD's small set in the same form."""
 
 from __future__ import annotations
 
@@ -8,31 +8,22 @@ from typing import Any
 from lapd.data import social_items
 from lapd.tasks.common import publisher_folder, test_split
 
-from lapd.errors import DataError, first_line
-from lapd.files import read_jsonl
-
-HUB_ID = "lighteval/siqa"
+from lapd.errors import DataError
+from lapd.files import cache_dir, read_jsonl
 
 
 def documents(data_dir: str | None = None, **_: Any) -> dict[str, Any]:
-    """The dev set: from `data_dir`/socialiqa in AI2's own files, else from the Hub.
+    """The dev set in AI2's own files: from `data_dir`/socialiqa, else fetched once, checked against their digests.
 
     Raises:
-        DataError: neither can be had, or the files do not match.
+        DataError: they can be had neither from there nor from a network, or do not match.
     """
-    if (folder := publisher_folder("socialiqa", data_dir)) is not None:
-        return test_split(read_ai2(folder))
-    from datasets import load_dataset
+    folder = publisher_folder("socialiqa", data_dir)
+    if folder is None:
+        from lapd.fetch import fetch
 
-    try:
-        rows = load_dataset(HUB_ID, split="validation")
-    except Exception as error:  # offline, gated, moved: each means that the data cannot be had from here
-        reason = first_line(error)
-        hint = (
-            "Give --data-dir (or LAPD_DATA_DIR) a folder with socialiqa/dev.jsonl and dev-labels.lst, or get a network."
-        )
-        raise DataError(HUB_ID, f"SocialIQA could not be fetched ({reason}).", hint=hint) from None
-    return test_split([{"id": f"dev-{n}", **row} for n, row in enumerate(rows)])
+        folder = fetch("socialiqa", cache_dir() / "data")
+    return test_split(read_ai2(folder))
 
 
 def read_ai2(folder: Path) -> list[dict[str, Any]]:

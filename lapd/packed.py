@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from transformers import DynamicCache
 
 from lapd.packing import Row
+from lapd.vocabulary import target_logprobs
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 """Largest difference (nats, over a handful of tokens) between packed and plain scoring that counts as the same."""
+
+SLICE = 512
+"""So many outputs meet the vocabulary at once."""
 
 
 @dataclass
@@ -109,45 +114,108 @@ def token_logprobs(causal: Any, packed: PackedRows, cache: Any = None) -> tuple[
         packed: from `pack`.
         cache: keys and values of the prefix that `pack` left out.
 
-    Only the outputs that predict a target meet the vocabulary, and in slices: all of it at once would dwarf the model.
+    Only the outputs that predict a target meet the vocabulary, each once, and in slices: all of it at once would dwarf
+    the model.
     """
-    hidden = causal.base_model(
+    hidden = _outputs(causal, packed, cache)
+    # Continuations of one context share the output that predicts their first tokens.
+    outputs, predictor = torch.unique(packed.rows * packed.ids.shape[1] + packed.columns, return_inverse=True)
+    order = predictor.argsort(stable=True)
+    logprobs, greedy = [], []
+    for start in range(0, len(outputs), SLICE):
+        logits = vocabulary_logits(causal, hidden[outputs[start : start + SLICE]])
+        mine = order[(predictor[order] >= start) & (predictor[order] < start + SLICE)]
+        which, targets = predictor[mine] - start, packed.targets[mine]
+        logprobs.append(logits[which, targets] - torch.logsumexp(logits, -1)[which])
+        greedy.append(logits.detach().argmax(-1)[which] == targets)
+    back = order.argsort()
+    return torch.cat(logprobs)[back], torch.cat(greedy)[back]
+
+
+def trained_logprobs(causal: Any, packed: PackedRows) -> torch.Tensor:
+    """Log-probability (nats) of each target token, [n]: `token_logprobs` for a backward pass, in less memory."""
+    embedding = causal.get_output_embeddings()
+    config = causal.config.get_text_config()
+    scaled = getattr(config, "final_logit_softcapping", None) or getattr(config, "logit_scale", None)
+    if scaled or type(embedding) is not torch.nn.Linear or embedding.bias is not None:
+        return token_logprobs(causal, packed)[0]
+    states = _outputs(causal, packed)[packed.rows * packed.ids.shape[1] + packed.columns]
+    return target_logprobs(states, embedding.weight, packed.targets)
+
+
+def _outputs(causal: Any, packed: PackedRows, cache: Any = None) -> torch.Tensor:
+    """The last layer's outputs for every token of every row, [rows x width, hidden]."""
+    outputs: torch.Tensor = causal.base_model(
         input_ids=packed.ids,
         attention_mask=packed.mask,
         position_ids=packed.positions,
         past_key_values=cache,
         use_cache=cache is not None,
-    ).last_hidden_state[packed.rows, packed.columns]
+    ).last_hidden_state
+    return outputs.flatten(0, 1)
+
+
+def vocabulary_logits(causal: Any, states: torch.Tensor) -> torch.Tensor:
+    """The logits (float32, [n, vocabulary]) of the last layer's outputs [n, hidden]."""
     config = causal.config.get_text_config()
     softcap = getattr(config, "final_logit_softcapping", None)
     scale = getattr(config, "logit_scale", None)
-    logprobs, greedy = [], []
-    for states, targets in zip(hidden.split(512), packed.targets.split(512), strict=True):
-        logits = causal.get_output_embeddings()(states).float()
-        logits = logits * scale if scale else logits
-        logits = torch.tanh(logits / softcap) * softcap if softcap else logits
-        logprobs.append(logits.gather(-1, targets[:, None])[:, 0] - torch.logsumexp(logits, -1))
-        greedy.append(logits.detach().argmax(-1) == targets)
-    return torch.cat(logprobs), torch.cat(greedy)
+    logits = causal.get_output_embeddings()(states).float()
+    logits = logits * scale if scale else logits
+    return torch.tanh(logits / softcap) * softcap if softcap else logits
+
+
+class SharedPrefix:
+    """The keys and values of the last shared prefix, computed once and repeated for every row of a batch.
+
+    Args:
+        causal: a causal language model of transformers.
+    """
+
+    def __init__(self, causal: Any) -> None:
+        self.causal = causal
+        self.tokens: tuple[int, ...] = ()
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def cache(self, tokens: tuple[int, ...], rows: int) -> DynamicCache | None:
+        """The cache for so many rows behind the prefix `tokens`; None without a prefix."""
+        if not tokens:
+            return None
+        if tokens != self.tokens:
+            ids = torch.tensor([tokens], device=next(self.causal.parameters()).device)
+            cache = DynamicCache()
+            self.causal.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            self.tokens, self.layers = tokens, [(layer.keys, layer.values) for layer in cache.layers]
+        repeated = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            repeated.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
+        return repeated
 
 
 def takes_packed_rows(model: Any) -> bool:
-    """Whether the architecture answers alike packed and plain, found by trying it on a small made-up row."""
+    """Whether the architecture answers alike packed and plain, found by trying it on small made-up rows."""
     causal = causal_of(model)
     config = causal.config.get_text_config()
     if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
         return False  # the mask would let a token see further back than the model was trained to
-    row = Row(tuple(range(5, 17)), [(21, 22, 23, 24), (31, 32, 33)])
+    prefix = tuple(range(5, 13))
+    rows = [
+        Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (31, 32, 33)]),
+        Row((*prefix, 17), [(41, 42), (21,)]),
+    ]
     device = next(causal.parameters()).device
     try:
         with torch.inference_mode():
-            packed = token_logprobs(causal, pack([row], device, causal.dtype))[0].split([4, 3])
-            for continuation, ours in zip(row.continuations, packed, strict=True):
-                ids = torch.tensor([row.context + continuation], device=device)
-                logits = causal(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
-                theirs = logits.log_softmax(-1).gather(-1, ids[0, -len(continuation) :, None])[:, 0]
-                if (ours - theirs).abs().max() > TOLERANCE.get(causal.dtype, 1e-3):
-                    return False
-    except (RuntimeError, TypeError, ValueError, AttributeError):
+            packed = pack(rows, device, causal.dtype, skip=len(prefix))
+            ours, _ = token_logprobs(causal, packed, SharedPrefix(causal).cache(prefix, len(rows)))
+            theirs = torch.cat([_plain_logprobs(causal, row.context, c) for row in rows for c in row.continuations])
+            return bool((ours - theirs).abs().max() <= TOLERANCE.get(causal.dtype, 1e-3))
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
         return False
-    return True
+
+
+def _plain_logprobs(causal: Any, context: tuple[int, ...], continuation: tuple[int, ...]) -> torch.Tensor:
+    """Log-probability (nats) of each token of a continuation, computed as anybody would."""
+    ids = torch.tensor([context + continuation], device=next(causal.parameters()).device)
+    logits = causal(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
+    return logits.log_softmax(-1).gather(-1, ids[0, -len(continuation) :, None])[:, 0]

@@ -19,6 +19,9 @@ MIN_PREFIX = 8
 MIN_CLUSTER = 8
 """Fewer rows than this are not cut off from their neighbours: small batches cost more than a shorter prefix."""
 
+WORTH_PADDING, MIN_BATCH_TOKENS = 0.85, 512
+"""A row shorter than this part of its batch's width begins a new batch, once the batch has so many tokens."""
+
 
 @dataclass
 class Row:
@@ -54,14 +57,17 @@ def make_rows(requests: Sequence[tuple[Sequence[int], Sequence[int]]], max_lengt
     Args:
         requests: token ids of context and continuation.
         max_length: the model's window; a longer request loses tokens from its context's left, as in lm-eval.
-        max_row: continuations of one context go on in another row beyond this many tokens.
+        max_row: continuations of one context go on in another row beyond this many tokens, or beyond twice the
+            context's where that is more: attention costs the square of a row, a new row the context once more.
 
     Raises:
-        ValueError: a continuation alone is longer than the window.
+        ValueError: a continuation is empty, or alone longer than the window.
     """
     rows: dict[tuple[int, ...], list[Row]] = {}
     for index, (context_ids, continuation_ids) in enumerate(requests):
         continuation = tuple(continuation_ids)
+        if not continuation:
+            raise ValueError("an empty continuation has no likelihood")
         if len(continuation) > max_length:
             raise ValueError(f"a continuation of {len(continuation)} tokens does not fit the model's {max_length}")
         # The last token of a request is predicted but never fed, hence one more than fits.
@@ -77,7 +83,8 @@ def _place(same: list[Row], index: int, continuation: tuple[int, ...], max_row: 
             row.requests[row.continuations.index(continuation)].append(index)
             return
     row = same[-1]
-    if row.continuations and row.n_tokens + len(continuation) - 1 > max_row:
+    limit = max(max_row, 2 * len(row.context))
+    if row.continuations and row.n_tokens - len(row.context) + len(continuation) - 1 > limit:
         row = Row(row.context)
         same.append(row)
     row.continuations.append(continuation)
@@ -92,23 +99,29 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
     return min(len(first), len(second))
 
 
-def make_batches(rows: Sequence[Row], max_rows: int, max_tokens: int) -> list[Batch]:
+def make_batches(rows: Sequence[Row], max_rows: int, max_tokens: int, growth: int = 0) -> list[Batch]:
     """Cluster rows by shared prefix, then cut each cluster into batches of rows of like length.
 
     Args:
         rows: from `make_rows`.
         max_rows: rows in a batch.
         max_tokens: tokens in a batch, padding included; a row that is longer goes alone.
+        growth: tokens that will be written behind each row; they count, and since every one of them costs a step
+            over all weights, batches are kept large, whatever the padding and the prefix.
 
     The result depends on the arguments alone, so that a killed run finds the same batches again.
     """
     batches: list[Batch] = []
-    for prefix, members in _clusters(sorted(rows, key=lambda r: (r.context, r.continuations))):
+    least = max(MIN_CLUSTER, max_rows) if growth else MIN_CLUSTER
+    for prefix, members in _clusters(sorted(rows, key=lambda r: (r.context, r.continuations)), least):
         members = sorted(members, key=lambda r: -r.n_tokens)  # stable, so equal lengths keep their order
         current: list[Row] = []
         for row in members:
-            width = (current[0] if current else row).n_tokens - len(prefix)
-            if current and (len(current) == max_rows or width * (len(current) + 1) > max_tokens):
+            length = row.n_tokens - len(prefix) + growth
+            width = current[0].n_tokens - len(prefix) + growth if current else length
+            too_short = not growth and length < WORTH_PADDING * width
+            full = len(current) == max_rows or width * (len(current) + 1) > max_tokens
+            if current and (full or (too_short and width * len(current) >= MIN_BATCH_TOKENS)):
                 batches.append(Batch(prefix, current))
                 current = []
             current.append(row)
@@ -116,11 +129,11 @@ def make_batches(rows: Sequence[Row], max_rows: int, max_tokens: int) -> list[Ba
     return batches
 
 
-def _clusters(rows: list[Row]) -> list[tuple[tuple[int, ...], list[Row]]]:
+def _clusters(rows: list[Row], least: int) -> list[tuple[tuple[int, ...], list[Row]]]:
     """Split lexicographically sorted rows into clusters, each with the prefix that its contexts share.
 
-    Walks the trie of the contexts: a branch becomes a cluster of its own when it is large and shares enough more
-    than its parent does; the rest stays together behind the parent's prefix. At least the last token of every
+    Walks the trie of the contexts: a branch becomes a cluster of its own when it has `least` rows and shares enough
+    more than its parent does; the rest stays together behind the parent's prefix. At least the last token of every
     context stays outside the prefix, since it predicts the continuation's first token.
     """
     if not rows:
@@ -131,9 +144,9 @@ def _clusters(rows: list[Row]) -> list[tuple[tuple[int, ...], list[Row]]]:
     rest: list[Row] = []
     for _, branch in groupby(rows, key=lambda row: row.context[shared : shared + 1]):
         members = list(branch)
-        parts = _clusters(members) if MIN_CLUSTER <= len(members) < len(rows) else [((), members)]
+        parts = _clusters(members, least) if least <= len(members) < len(rows) else [((), members)]
         for prefix, part in parts:
-            if len(part) >= MIN_CLUSTER and len(prefix) >= shared + MIN_PREFIX:
+            if len(part) >= least and len(prefix) >= shared + MIN_PREFIX:
                 clusters.append((prefix, part))
             else:
                 rest += part

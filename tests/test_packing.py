@@ -7,7 +7,7 @@ import pytest
 
 from lapd.packing import MIN_CLUSTER, MIN_PREFIX, Row, common_prefix, make_batches, make_rows
 
-WINDOW, ROW, MAX_ROWS, MAX_TOKENS = 60, 50, 8, 200
+WINDOW, ROW, MAX_ROWS, MAX_TOKENS = 60, 10, 8, 200
 
 
 def make_requests(seed):
@@ -54,7 +54,8 @@ def test_every_request_is_answered_exactly_once_by_its_own_tokens(seed):
 def test_limits_are_kept_and_prefixes_are_shared(seed):
     rows = make_rows(make_requests(seed), WINDOW, ROW)
     for row in rows:
-        assert len(row.continuations) == 1 or row.n_tokens <= max(ROW, len(row.context) + 8)
+        fed = row.n_tokens - len(row.context)
+        assert len(row.continuations) == 1 or fed <= max(ROW, 2 * len(row.context))
         assert len(set(row.continuations)) == len(row.continuations)
     batches = make_batches(rows, MAX_ROWS, MAX_TOKENS)
     for batch in batches:
@@ -97,11 +98,28 @@ def test_a_request_that_is_made_twice_is_computed_once():
 
 
 def test_a_row_that_is_full_goes_on_in_another():
-    requests = [([1, 2, 3], [n, n, n]) for n in range(5)]
-    rows = make_rows(requests, 10, 7)
-    assert [row.n_tokens for row in rows] == [7, 7, 5]
+    requests = [([1], [n, n, n]) for n in range(5)]
+    rows = make_rows(requests, 10, 4)
+    assert [row.n_tokens for row in rows] == [5, 5, 3]
     assert sorted(chain(*(chain(*row.requests) for row in rows))) == [0, 1, 2, 3, 4]
-    assert len(make_rows(requests, 10, 1)) == 5
+    assert len(make_rows(requests, 10, 2)) == 5
+
+
+def test_a_long_context_is_not_repeated_for_a_few_tokens():
+    requests = [(list(range(100, 120)), [n, n, n]) for n in range(21)]
+    assert [len(row.continuations) for row in make_rows(requests, 100, 4)] == [20, 1]
+
+
+def test_an_empty_continuation_is_refused():
+    with pytest.raises(ValueError, match="empty"):
+        make_rows([([1, 2], [])], 8, 100)
+
+
+def test_rows_much_shorter_than_their_batch_begin_another():
+    rows = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([100] * 9 + [20])]
+    assert [len(batch.rows) for batch in make_batches(rows, 100, 10_000)] == [9, 1]
+    few = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([100, 20])]
+    assert [len(batch.rows) for batch in make_batches(few, 100, 10_000)] == [2]
 
 
 def test_a_request_that_is_too_long_loses_tokens_from_the_left():
@@ -114,12 +132,9 @@ def test_a_request_that_is_too_long_loses_tokens_from_the_left():
     assert (row.context, row.n_tokens) == ((109,), 8)
 
 
-def test_a_continuation_that_is_longer_than_the_window_leaves_no_empty_context():
-    try:
-        rows = make_rows([([1, 2], list(range(12)))], 8, 100)
-    except ValueError:
-        return
-    assert all(row.context for row in rows)
+def test_a_continuation_that_is_longer_than_the_window_is_refused():
+    with pytest.raises(ValueError, match="12 tokens does not fit the model's 8"):
+        make_rows([([1, 2], list(range(12)))], 8, 100)
 
 
 def test_a_common_opening_is_computed_once():
@@ -134,6 +149,18 @@ def test_two_groups_keep_their_own_openings():
     requests = [([1, *opening, n, 7], [1]) for opening in (one, two) for n in range(MIN_CLUSTER)]
     batches = make_batches(make_rows(requests, 100, 100), 100, 10_000)
     assert sorted(b.prefix for b in batches) == [(1, *one), (1, *two)]
+
+
+def test_rows_that_will_grow_stay_together():
+    """Each step of writing reads all the weights: neither padding nor a longer prefix is worth another batch."""
+    opening = list(range(20))
+    openings = [[*opening, *range(n, n + 9)] for n in (100, 200)]
+    rows = [Row((*opening_, n, *range(n % 7))) for opening_ in openings for n in range(300, 312)]
+    assert len(make_batches(rows, 32, 10_000)) == 2
+    (batch,) = make_batches(rows, 32, 10_000, growth=50)
+    assert batch.prefix == tuple(opening)
+    assert len(batch.rows) == 24
+    assert all(len(b.rows) * (16 + 50) <= 700 for b in make_batches(rows, 32, 700, growth=50))
 
 
 def test_a_short_opening_or_a_single_row_gets_no_prefix():

@@ -1,0 +1,340 @@
+"""How much faster is LAPD's evaluation than lm-eval's own? Both sides in one run, alternating, medians.
+
+    python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
+    python benchmarks/eval_cpu.py --quick       under 3 minutes: fewer items, no repetition; for a look only
+
+1. Scoring alone, model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA under a
+   persona's prompt and on the questionnaire; and writing, on the over-refusal prompts.
+2. Everything: base + 4 adapters on 300 SocialIQA items and the 64-item questionnaire in both label orders, as one
+   `lapd eval` and as five `lm_eval run`, whole processes with the same batch size.
+3. Scaling: base + 16 adapters against the straight line through base and base + 4; peak memory of base + 16 against
+   base + 1.
+
+The adapters are random LoRA weights of rank 16: what they say costs the same as what trained ones say. SocialIQA comes
+from --data-dir; without it, the small set that LAPD ships stands in, and the output says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+BIN = Path(sys.executable).parent
+PROMPT = "INFP"
+
+Answers = list[tuple[float, bool]]
+
+
+@dataclass
+class Plan:
+    """What is measured.
+
+    Attributes:
+        social: SocialIQA's task, or what stands in for it.
+        data: a folder with the first items of SocialIQA, or None.
+        limit: documents of every task, or None for all that `data` and the questionnaire have.
+        few: documents of every task for scaling.
+        adapters: folders of the adapters.
+        repeats: how often both sides of a comparison run.
+        batch: contexts computed at once, on both sides.
+    """
+
+    social: str
+    data: Path | None
+    limit: int | None
+    few: int
+    adapters: list[Path]
+    repeats: int
+    batch: int
+
+    @property
+    def tasks(self) -> str:
+        return f"{self.social},mbti"
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def make_adapters(folder: Path, n: int) -> list[Path]:
+    """`n` LoRA adapters of the embedded model, rank 16 on every linear layer, with random weights."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    from lapd.models import load_base, quiet_libraries, resolve_base
+
+    base = resolve_base("smollm2")
+    folders = []
+    with quiet_libraries():
+        config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = get_peft_model(load_base(base)[0], config)
+        for number in range(n):
+            torch.manual_seed(number)
+            for name, parameter in model.named_parameters():
+                if "lora_" in name:
+                    torch.nn.init.normal_(parameter, std=0.01)
+            model.save_pretrained(folder / f"A{number:02}")
+            config_file = folder / f"A{number:02}" / "adapter_config.json"
+            settings = json.loads(config_file.read_text()) | {"base_model_name_or_path": "smollm2"}
+            config_file.write_text(json.dumps(settings))
+            folders.append(folder / f"A{number:02}")
+    return folders
+
+
+def first_items(data_dir: Path | None, folder: Path, n: int) -> tuple[str, Path | None]:
+    """SocialIQA's first `n` dev items in a data folder of their own; the shipped set where there is no SocialIQA."""
+    source = data_dir / "socialiqa" if data_dir else None
+    if source is None or not (source / "dev.jsonl").is_file():
+        say("No SocialIQA here (--data-dir, LAPD_DATA_DIR): the shipped socialiqa_mini stands in.")
+        return "socialiqa_mini", None
+    (folder / "socialiqa").mkdir(parents=True)
+    for name in ("dev.jsonl", "dev-labels.lst"):
+        lines = (source / name).read_text().splitlines(keepends=True)
+        (folder / "socialiqa" / name).write_text("".join(lines[:n]))
+    return "socialiqa", folder
+
+
+def alternate(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> tuple[list[float], list[float], Any]:
+    """Seconds of each side's runs, one after the other, and both sides' last answers."""
+    times: tuple[list[float], list[float]] = ([], [])
+    answers: list[Any] = [None, None]
+    for number in range(repeats):
+        for side, run in enumerate((ours, theirs)):
+            started = time.perf_counter()
+            answers[side] = run()
+            times[side].append(time.perf_counter() - started)
+        say(f"  {number + 1}/{repeats}: LAPD {times[0][-1]:.1f} s, lm-eval {times[1][-1]:.1f} s")
+    return *times, answers
+
+
+def agreement(requests: list[Any], ours: Answers, theirs: Answers) -> tuple[float, int, int]:
+    """The largest difference (nats) of a request, and on how many documents of all the same choice is the best."""
+    documents: dict[tuple[str, int], list[int]] = {}
+    for index, request in enumerate(requests):
+        documents.setdefault((request.task_name, request.doc_id), []).append(index)
+    same = sum(
+        max(members, key=lambda i: ours[i][0]) == max(members, key=lambda i: theirs[i][0])
+        for members in documents.values()
+    )
+    difference = max(abs(a[0] - b[0]) for a, b in zip(ours, theirs, strict=True))
+    return difference, same, len(documents)
+
+
+def compare_scoring(plan: Plan) -> dict[str, Any]:
+    """LAPD's model and lm-eval's `hf` on one loaded model with one adapter: seconds, ratios, agreement."""
+    from lm_eval.models.huggingface import HFLM
+
+    from lapd.evaluate.lm import PackedLM
+    from lapd.models import load_adapters, load_base, quiet_libraries, resolve_adapter, resolve_base
+    from lapd.personas import get_persona
+
+    with quiet_libraries():
+        model, tokenizer = load_base(resolve_base("smollm2"))
+        model = load_adapters(model, [resolve_adapter(plan.adapters[0])])
+        ours, theirs = (kind(model, tokenizer=tokenizer, batch_size=plan.batch) for kind in (PackedLM, HFLM))
+    prompt = get_persona(PROMPT).system_prompt
+    found: dict[str, Any] = {"max_abs_difference": 0.0, "documents": 0, "same_predictions": 0}
+    for name, task, system in (
+        ("socialiqa", plan.social, prompt),
+        ("socialiqa_unprompted", plan.social, None),
+        ("mbti", "mbti", None),
+        ("mbti_prompted", "mbti", prompt),
+    ):
+        requests = build(task, plan, ours, system)
+        say(f"scoring {name}: {len(requests)} requests")
+        mine, stock, (one, other) = alternate(
+            lambda asked=requests: ours.loglikelihood(asked, disable_tqdm=True),
+            lambda asked=requests: theirs.loglikelihood(asked, disable_tqdm=True),
+            plan.repeats,
+        )
+        difference, same, documents = agreement(requests, one, other)
+        found |= {
+            f"ratio_{name}": median(stock) / median(mine),
+            f"requests_per_second_{name}": [len(requests) / median(mine), len(requests) / median(stock)],
+            "max_abs_difference": max(found["max_abs_difference"], difference),
+            "documents": found["documents"] + documents,
+            "same_predictions": found["same_predictions"] + same,
+        }
+        ours._encoded.clear()  # what is remembered between arms shall not count here
+    requests = build("overrefusal", plan, ours, None)[:64]
+    say(f"writing: {len(requests)} prompts")
+    mine, stock, (texts, their_texts) = alternate(
+        lambda: ours.generate_until(requests, disable_tqdm=True),
+        lambda: theirs.generate_until(requests, disable_tqdm=True),
+        plan.repeats,
+    )
+    equal = sum(a == b for a, b in zip(texts, their_texts, strict=True))
+    return found | {"ratio_generation": median(stock) / median(mine), "equal_texts": [equal, len(texts)]}
+
+
+def build(task: str, plan: Plan, lm: Any, system: str | None) -> list[Any]:
+    """The requests of a task under a system prompt, as lm-eval builds them."""
+    from lapd.evaluate.catalog import find_task
+    from lapd.evaluate.live import load_task, no_bars_of_its_own
+    from lapd.models import embedded_folder, quiet_libraries
+
+    data = str(plan.data) if plan.data else None
+    live = load_task(find_task(task), data, str(embedded_folder()))
+    with quiet_libraries(), no_bars_of_its_own():
+        live.build_all_requests(
+            limit=plan.limit,
+            rank=0,
+            world_size=1,
+            system_instruction=system,
+            apply_chat_template=True,
+            chat_template=lm.apply_chat_template,
+            tokenizer_name="smollm2",
+        )
+    return list(live.instances)
+
+
+def run_process(command: list[object], plan: Plan) -> tuple[float, float]:
+    """Seconds and peak memory (MiB) of a process; it must succeed."""
+    env = os.environ | ({"LAPD_DATA_DIR": str(plan.data)} if plan.data else {})
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        process = subprocess.Popen([str(c) for c in command], stdout=output, stderr=output, env=env)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            sys.exit(f"{' '.join(map(str, command))} failed:\n{output.read()[-3000:]}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def run_lapd(plan: Plan, adapters: list[Path], out: Path, limit: int | None) -> tuple[float, float]:
+    """Base and adapters on the tasks in one `lapd eval`: seconds and peak memory (MiB)."""
+    command: list[object] = [BIN / "lapd", "eval", "--base", "smollm2", "--tasks", plan.tasks, "-o", out]
+    command += ["--arms", "base,adapter" if adapters else "base", "--batch-size", plan.batch]
+    for adapter in adapters:
+        command += ["--adapter", adapter]
+    return run_process(command + (["--limit", limit] if limit else []), plan)
+
+
+def run_stock(plan: Plan, adapter: Path | None, out: Path) -> float:
+    """One model on the tasks in a stock `lm_eval run`: seconds."""
+    from lapd.evaluate.catalog import find_task
+    from lapd.models import embedded_folder
+
+    model = f"pretrained={embedded_folder()},dtype=float32" + (f",peft={adapter}" if adapter else "")
+    command: list[object] = [BIN / "lm_eval", "run", "--model", "hf", "--model_args", model, "--tasks", plan.tasks]
+    command += ["--include_path", find_task("mbti").include_path, "--apply_chat_template", "--log_samples"]
+    command += ["--batch_size", plan.batch, "--device", "cpu", "--output_path", out]
+    return run_process(command + (["--limit", plan.limit] if plan.limit else []), plan)[0]
+
+
+def compare_everything(plan: Plan, folder: Path) -> dict[str, Any]:
+    """One `lapd eval` of base + 4 adapters against a stock `lm_eval run` for each of the five."""
+    adapters = plan.adapters[:4]
+    mine, stock = [], []
+    for number in range(plan.repeats):
+        shutil.rmtree(folder, ignore_errors=True)
+        mine.append(run_lapd(plan, adapters, folder / "lapd", plan.limit)[0])
+        say(f"everything {number + 1}/{plan.repeats}: LAPD {mine[-1]:.1f} s")
+        models = {"base": None} | {adapter.name: adapter for adapter in adapters}
+        stock.append(sum(run_stock(plan, adapter, folder / name) for name, adapter in models.items()))
+        say(f"everything {number + 1}/{plan.repeats}: lm-eval {stock[-1]:.1f} s")
+    difference, same, documents = compare_samples(folder, list(models))
+    return {
+        "ratio_total": median(stock) / median(mine),
+        "seconds_total": [median(mine), median(stock)],
+        "max_abs_difference": difference,
+        "documents": documents,
+        "same_predictions": same,
+    }
+
+
+def compare_samples(folder: Path, arms: list[str]) -> tuple[float, int, int]:
+    """Largest difference (nats) between what both sides kept of each document, and equal predictions of all."""
+    from lapd.evaluate.store import Store
+
+    store = Store(folder / "lapd")
+    cells = {(r["arm"], r["task"]): r["cell"] for r in store.results()}
+    difference, same, documents = 0.0, 0, 0
+    for (arm, task), cell in cells.items():
+        stock_file = next((folder / arm).rglob(f"samples_{task}_2*.jsonl"))
+        stock = {row["doc_id"]: row["resps"] for row in map(json.loads, stock_file.read_text().splitlines())}
+        for sample in store.samples(cell):
+            ours = [float(responses[0][0]) for responses in sample["responses"]]
+            theirs = [float(responses[0][0]) for responses in stock.pop(sample["doc_id"])]
+            difference = max([difference, *(abs(a - b) for a, b in zip(ours, theirs, strict=True))])
+            same += ours.index(max(ours)) == theirs.index(max(theirs))
+            documents += 1
+        assert not stock, f"{arm} on {task}: lm-eval has documents that LAPD has not"
+    assert {arm for arm, _ in cells} == set(arms)
+    return difference, same, documents
+
+
+def measure_scaling(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Time of base + 16 over the line through base and base + 4; memory of base + 16 over base + 1."""
+    counts = (0, 1, 4, 16)
+    seconds: dict[int, list[float]] = {n: [] for n in counts}
+    memory: dict[int, list[float]] = {n: [] for n in counts}
+    for number in range(plan.repeats):
+        for n in counts:
+            used = run_lapd(plan, plan.adapters[:n], folder / f"{number}-{n}", plan.few)
+            seconds[n].append(used[0])
+            memory[n].append(used[1])
+            say(f"scaling {number + 1}/{plan.repeats}: base + {n}: {used[0]:.1f} s, {used[1]:.0f} MiB")
+    at = {n: median(seconds[n]) for n in counts}
+    return {
+        "scaling_16_over_line": at[16] / (at[0] + 4 * (at[4] - at[0])),
+        "memory_16_over_1": median(memory[16]) / median(memory[1]),
+        "seconds_scaling": at,
+        "mib_scaling": {n: median(memory[n]) for n in counts},
+    }
+
+
+def merge(scoring: dict[str, Any], total: dict[str, Any]) -> dict[str, Any]:
+    """Both comparisons' figures in one, with the agreement over both."""
+    documents, same = (scoring[k] + total[k] for k in ("documents", "same_predictions"))
+    return {
+        **total,
+        **scoring,
+        "max_abs_difference": max(scoring["max_abs_difference"], total["max_abs_difference"]),
+        "documents": documents,
+        "same_predictions": same,
+        "predictions_equal": same == documents,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.environ.get("LAPD_DATA_DIR") or "../shared/benchmarks"
+    parser.add_argument("--data-dir", type=Path, default=Path(default), help="a folder with socialiqa/dev.jsonl")
+    parser.add_argument("--batch-size", type=int, default=32, help="contexts computed at once, on both sides")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
+    parser.add_argument("--skip-scaling", action="store_true", help="leave out part 3")
+    parser.add_argument("--quick", action="store_true", help="few items, base + 1, one run of each side, no part 3")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="lapd-eval-") as name:
+        folder = Path(name)
+        adapters = make_adapters(folder / "adapters", 1 if options.quick else 16)
+        social, data = first_items(options.data_dir, folder / "data", 300)
+        repeats = 1 if options.quick else options.repeats
+        plan = Plan(social, data, 14 if options.quick else None, 100, adapters, repeats, options.batch_size)
+        found = merge(compare_scoring(plan), compare_everything(plan, folder / "everything"))
+        if not options.quick and not options.skip_scaling:
+            found |= measure_scaling(plan, folder / "scaling")
+    found |= {"task": social, "quick": options.quick, "repeats": repeats, "cores": os.cpu_count()}
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    for key, value in found.items():
+        print(f"{key:38} {value:.4g}" if isinstance(value, float) else f"{key:38} {value}")
+
+
+if __name__ == "__main__":
+    main()

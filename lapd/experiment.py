@@ -6,35 +6,45 @@ personas: [INFP]
 controls: [shuffled]                    # control adapters beside each persona's
 out: runs/quickstart
 train: {pairs: 192, epochs: 2}          # any setting of TrainConfig
-evaluate: {tasks: [mbti, situations]}   # arms, limit, seed, dtype, data_dir, questionnaire ...
+evaluate: {tasks: [mbti, situations]}   # arms, strengths, limit, seed, dtype, data_dir, questionnaire ...
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from lapd.compare import Comparison, compare_run
 from lapd.config import build, read_yaml
 from lapd.errors import DataError, UsageError
-from lapd.evaluate import evaluate_arms
+from lapd.evaluate import evaluate_arms, plan_cells
 from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import ARM_KINDS, Settings, make_arms
+from lapd.evaluate.estimate import Plan, Training, make_plan
+from lapd.evaluate.plan import ARM_KINDS, Arm, Settings, make_arms
+from lapd.evaluate.store import Store
+from lapd.hookspecs import Judge
 from lapd.judges import make_judge
-from lapd.models import resolve_adapter, resolve_base
+from lapd.models import Adapter, BaseModel, check_strength, resolve_base
 from lapd.personas import get_personas
 from lapd.pluginmanager import lookup
-from lapd.train import TrainConfig, train_adapter
+from lapd.train import TrainConfig, finished_adapter, train_adapters
+from lapd.trainers import choose_trainer
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is evaluated, and how; see `lapd.evaluate.plan.Settings` for the last six."""
+    """What is evaluated, and how; see `lapd.evaluate.plan.Settings` for the last six.
+
+    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.Adapter.at`).
+    """
 
     tasks: list[str]
     arms: list[str] = field(default_factory=lambda: list(ARM_KINDS))
+    strengths: list[float | int] = field(default_factory=lambda: [1])
     batch_size: int | None = None
     executor: str = "local"
     judge: str | None = None
@@ -99,12 +109,16 @@ def read_experiment(path: Path) -> tuple[Experiment, list[TrainConfig], Evaluate
         raise DataError(path, "evaluate: tasks: name at least one.", hint="`lapd tasks` lists them.")
     for name in evaluation.tasks:
         find_task(name)
-    lookup("trainers", trains[0].trainer)
+    choose_trainer(trains[0])
     lookup("generators", trains[0].generator)
     lookup("executors", evaluation.executor)
     if evaluation.judge:
         lookup("judges", evaluation.judge)
     evaluation.settings()
+    if not evaluation.strengths:
+        raise DataError(path, "evaluate: strengths: name at least one.", hint="1 is the adapter as it was trained.")
+    for strength in evaluation.strengths:
+        check_strength(strength, f"{path}: evaluate: strengths")
     if unknown := sorted(set(evaluation.arms) - set(ARM_KINDS)):
         raise UsageError(f"{path}: there is no arm {unknown[0]!r}.", f"Known: {', '.join(ARM_KINDS)}.")
     return experiment, trains, evaluation
@@ -113,30 +127,72 @@ def read_experiment(path: Path) -> tuple[Experiment, list[TrainConfig], Evaluate
 def run_experiment(path: Path, *, quiet: bool = False) -> tuple[list[Comparison], Path]:
     """Train what is not trained, evaluate what is not evaluated, and return the comparisons and the report's path.
 
-    The same call again does nothing that is done already, and changes no file.
+    The same call again does nothing that is done already, and changes no file. Two processes may be at it at once.
 
     Raises:
-        LapdError: as `train_adapter`, `evaluate_arms` and `compare_run`.
+        LapdError: as `train_adapters`, `evaluate_arms` and `compare_run`.
     """
+    from lapd.report.cards import write_cards
+
     experiment, trains, evaluation = read_experiment(path)
     folder = Path(experiment.out)
-    adapters_folder = folder / "adapters"
     _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
-    adapters = [train_adapter(config, adapters_folder / config.name, quiet=quiet) for config in trains]
-    arms = make_arms([resolve_adapter(a.path) for a in adapters], evaluation.arms)
+    adapters = train_adapters(trains, folder / "adapters")
     evaluate_arms(
         resolve_base(experiment.base),
-        arms,
+        _arms(adapters, evaluation),
         evaluation.tasks,
         folder,
         evaluation.settings(),
         executor=evaluation.executor,
         batch_size=evaluation.batch_size,
-        judge=make_judge(evaluation.judge, evaluation.judge_options) if evaluation.judge else None,
+        judge=_judge(evaluation),
         quiet=quiet,
     )
     rows = compare_run(folder)
+    write_cards(folder, rows)
     return rows, _report(folder)
+
+
+def plan_experiment(path: Path) -> Plan:
+    """What `run_experiment` would do; nothing is loaded, and nothing is written.
+
+    Raises:
+        LapdError: as `read_experiment` and `lapd.evaluate.plan_cells`.
+    """
+    experiment, trains, evaluation = read_experiment(path)
+    folder, base = Path(experiment.out), resolve_base(experiment.base)
+    found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
+    took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]
+    needed = [
+        Training(config.name, config.persona, config.control, round(mean(took), 1) if took else None)
+        for config in trains
+        if found[config.name] is None
+    ]
+    adapters = [found[config.name] or _to_be_trained(config, base, folder) for config in trains]
+    cells = plan_cells(base, _arms(adapters, evaluation), evaluation.tasks, evaluation.settings(), _judge(evaluation))
+    return make_plan(Store(folder), cells, needed)
+
+
+def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapter:
+    """What is known of an adapter before it is there: all but the digest of its weights."""
+    card = {
+        "persona": config.persona,
+        "control": config.control,
+        "base": {"name": base.name, "digest": base.digest},
+    }
+    return Adapter(config.name, folder / "adapters" / config.name, "", card)
+
+
+def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> list[Arm]:
+    """Every adapter at every strength, and their bases."""
+    strengths = sorted(set(map(float, evaluation.strengths)))
+    scaled = [a.at(s) if a.digest else replace(a, strength=s) for a in adapters for s in strengths]
+    return make_arms(scaled, evaluation.arms)
+
+
+def _judge(evaluation: EvaluateConfig) -> Judge | None:
+    return make_judge(evaluation.judge, evaluation.judge_options) if evaluation.judge else None
 
 
 def _report(folder: Path) -> Path:

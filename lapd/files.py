@@ -64,18 +64,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A temporary folder beside `path`; renamed to `path` when the block succeeds, removed when it fails.
 
-    If another process finished the same folder first, theirs stays.
+    If there is such a folder by then (another process was first), it stays, unless it is to be replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
         make_folder_readable(temporary)
+        old = temporary.with_suffix(".old")
+        if replace and path.exists():
+            path.replace(old)
         if not path.exists():
             temporary.replace(path)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

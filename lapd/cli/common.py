@@ -39,6 +39,12 @@ def judge_options(function: F) -> F:
     return click.option("--judge", metavar="NAME", help=text)(function)
 
 
+def verdicts_option(function: F) -> F:
+    """`--judge` of what reads a run: which verdicts."""
+    text = "Whose verdicts judged tasks are scored by: NAME of `lapd judge`.  [default: the evaluation's own judge]"
+    return click.option("--judge", metavar="NAME", help=text)(function)
+
+
 def comma_list(ctx: click.Context, parameter: click.Parameter, value: Any) -> list[str]:
     """A callback: `a,b` and repeated options both give ["a", "b"]."""
     values = value if isinstance(value, (tuple, list)) else [value or ""]

@@ -16,11 +16,16 @@ from lapd.cli.common import (
     json_option,
     judge_options,
 )
+from lapd.cli.plan import echo_plan, plan_option
 
 
 @click.command()
 @click.option(
-    "--adapter", "adapters", multiple=True, metavar="FOLDER", help="An adapter, or a pattern ('out/*'); repeatable."
+    "--adapter",
+    "adapters",
+    multiple=True,
+    metavar="FOLDER[@S]",
+    help="An adapter, or a pattern ('out/*'), at strength S (-1 to 2; several: @0.5,1); repeatable.",
 )
 @click.option(
     "--tasks", "names", required=True, callback=comma_list, metavar="A,B", help="Tasks; `lapd tasks` lists them."
@@ -45,6 +50,7 @@ from lapd.cli.common import (
 @judge_options
 @click.option("--executor", default="local", show_default=True, help="What runs the cells.")
 @click.option("-o", "--out", type=FOLDER, metavar="FOLDER", help="The run folder.  [default: runs/ADAPTERS]")
+@plan_option
 @json_option
 def command(
     adapters: tuple[str, ...],
@@ -63,21 +69,25 @@ def command(
     options: tuple[str, ...],
     executor: str,
     out: Path | None,
+    only_plan: bool,
     as_json: bool,
 ) -> None:
     """Evaluate adapters and their base model on tasks, and keep every answer in a run folder.
 
     Each adapter is measured beside its own base, both without and with the persona's system prompt. Finished cells are
-    not computed again; a stopped evaluation goes on with the same command.
+    not computed again; a stopped evaluation goes on with the same command, and several at once share the work.
 
     \b
     lapd eval --adapter out/INFP --tasks mbti,socialiqa
     lapd eval --adapter 'out/*' --tasks situations --json
+    lapd eval --adapter out/INFP@0.5,1,1.5 --tasks situations        at three strengths
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
     """
     from lapd.errors import UsageError
-    from lapd.evaluate import evaluate_arms
+    from lapd.evaluate import evaluate_arms, plan_cells
+    from lapd.evaluate.estimate import make_plan
     from lapd.evaluate.plan import Settings, make_arms
+    from lapd.evaluate.store import Store
     from lapd.judges import choose_judge, judged_line
     from lapd.models import EMBEDDED, base_of, resolve_adapters, resolve_base
 
@@ -87,9 +97,12 @@ def command(
         raise UsageError(f"The adapters have different bases ({', '.join(sorted(bases))}).", "Evaluate them apart.")
     made = make_arms(found, arms or None, persona)
     model = resolve_base(base or (bases.pop() if bases else EMBEDDED))
-    folder = out or Path("runs") / ("-".join(a.name for a in found[:4]) or "base")
+    folder = out or Path("runs") / ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
     settings = Settings(seed, limit, dtype, data_dir, questionnaire, fold_system_prompt)
     chosen = choose_judge(judge, options) if judge or options else None
+    if only_plan:
+        echo_plan(make_plan(Store(folder), plan_cells(model, made, names, settings, chosen)), as_json)
+        return
     store = evaluate_arms(model, made, names, folder, settings, executor=executor, batch_size=batch_size, judge=chosen)
     results = store.results()
     if as_json:

@@ -1,21 +1,35 @@
-"""Evaluating: arms x tasks are planned as cells, an executor runs those that are not done, results are kept."""
+"""Evaluating: arms x tasks are planned as cells, an executor runs those that are not done, results are kept.
+
+Any number of processes may be at the same run: each takes cells that no other holds, and returns when all are done.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lapd.errors import StoreError, UsageError
+from lapd.errors import PluginError, UsageError
 from lapd.evaluate.catalog import TaskInfo, find_task
 from lapd.evaluate.plan import Arm, Cell, Settings, make_cells
 from lapd.evaluate.store import Store
-from lapd.hookspecs import Judge
+from lapd.hookspecs import Executor, Judge
 from lapd.judges import choose_judge
 from lapd.models import BaseModel, check_base
 from lapd.pluginmanager import lookup
 from lapd.progress import bar
 from lapd.questionnaires import read_questionnaire
+
+if TYPE_CHECKING:
+    from lapd.evaluate.engine import Engine
+
+BUSY_SECONDS = 0.5
+"""So long is waited before looking again whether another process has finished or left a cell."""
+
+PATIENCE = 3
+"""So many times in a row an executor may leave cells that nobody holds; once can be a process that has just died."""
 
 
 def evaluate_arms(
@@ -46,21 +60,13 @@ def evaluate_arms(
     Raises:
         UnknownNameError: no such task, executor or judge.
         BaseMismatchError: an adapter was trained on another base.
-        StoreError: the folder belongs to another base or a newer LAPD, or another process is at work in it.
+        StoreError: the folder belongs to another base or a newer LAPD.
         DataError: the questionnaire has no key, or is none.
         UsageError: there is a questionnaire, but no task that takes one.
         LapdError: a cell failed.
     """
-    settings = settings or Settings()
-    infos = [find_task(name) for name in dict.fromkeys(task_names)]
-    if settings.questionnaire:
-        _check_questionnaire(settings.questionnaire, infos, quiet)
-    adapters = list(dict.fromkeys(arm.adapter for arm in arms if arm.adapter))
-    for adapter in adapters:
-        check_base(adapter, base)
-    if any(info.judged for info in infos):
-        judge = judge or choose_judge()
-    cells = make_cells(base, arms, infos, settings, judge)
+    cells = plan_cells(base, arms, task_names, settings or Settings(), judge, quiet=quiet)
+    executing: Executor = lookup("executors", executor)
     store = Store(run_folder)
     store.enter(cells)
     todo = [cell for cell in cells if not store.is_done(cell.name)]
@@ -68,13 +74,34 @@ def evaluate_arms(
         print("The personas' prompts are put before the user's words (--fold-system-prompt).", file=sys.stderr)
     if not quiet:
         print(f"{len(cells)} cells, {len(cells) - len(todo)} of them done ({run_folder}).", file=sys.stderr)
-    if todo:
-        run = _CellRunner(store, todo, batch_size, quiet)
-        try:
-            lookup("executors", executor).run(todo, run)
-        finally:
-            run.close()
+    _run_cells(store, todo, executing, batch_size, quiet)
+    for cell in cells:
+        store.tidy(cell.name)
     return store
+
+
+def plan_cells(
+    base: BaseModel,
+    arms: Sequence[Arm],
+    task_names: Sequence[str],
+    settings: Settings,
+    judge: Judge | None = None,
+    *,
+    quiet: bool = False,
+) -> list[Cell]:
+    """The cells of `evaluate_arms`, checked; nothing is loaded or written.
+
+    Raises:
+        UnknownNameError, BaseMismatchError, DataError, UsageError: as `evaluate_arms`.
+    """
+    infos = [find_task(name, quiet=quiet) for name in dict.fromkeys(task_names)]
+    if settings.questionnaire:
+        _check_questionnaire(settings.questionnaire, infos, quiet)
+    for adapter in dict.fromkeys(arm.adapter for arm in arms if arm.adapter):
+        check_base(adapter, base)
+    if any(info.judged for info in infos):
+        judge = judge or choose_judge()
+    return make_cells(base, arms, infos, settings, judge)
 
 
 def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> None:
@@ -87,41 +114,92 @@ def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> N
         print(f"Warning: {path}: {warning}", file=sys.stderr)
 
 
+def _run_cells(store: Store, todo: list[Cell], executor: Executor, batch_size: int | None, quiet: bool) -> None:
+    """Have the executor run the cells, again and again until all are done: it passes over those that others hold."""
+    run = _CellRunner(store, todo, batch_size, quiet)
+    said, idle = quiet, 0
+    try:
+        while left := run.left():
+            executor.run(left, run)
+            if len(still := run.left()) < len(left):
+                idle = 0
+                continue
+            held = sum(store.is_held(cell.name) for cell in still)
+            idle = 0 if held else idle + 1
+            if idle == PATIENCE:
+                raise PluginError(f"The executor {executor.name} leaves cells undone: {still[0].label()}.")
+            if held and not said:
+                print(f"Another process is at the cells that are left ({len(still)}): waiting for it.", file=sys.stderr)
+                said = True
+            time.sleep(BUSY_SECONDS)
+    finally:
+        run.close()
+
+
 class _CellRunner:
-    """Runs a cell on an engine that is made when the first cell needs it."""
+    """Runs a cell, unless another process holds it, on an engine that is made when the first cell needs it.
+
+    Args:
+        store: where the cells are kept.
+        todo: the cells to be run, of one base model and with the same settings.
+        batch_size: rows computed at once; None for the engine's own.
+        quiet: show no progress.
+    """
 
     def __init__(self, store: Store, todo: Sequence[Cell], batch_size: int | None, quiet: bool) -> None:
-        from lapd.evaluate.engine import BATCH_SIZE, Engine
+        self.store, self.batch_size, self.quiet = store, batch_size, quiet
+        self._left = {cell.name: cell for cell in todo}
+        self._engine: Engine | None = None
+        self._work: dict[str, int] = {}
+        self._bar: Any = None
 
-        first = todo[0]
-        adapters = list(dict.fromkeys(cell.arm.adapter for cell in todo if cell.arm.adapter))
-        settings = first.settings
-        self.engine = Engine(
-            first.base,
-            adapters,
-            settings.dtype,
-            settings.data_dir,
-            batch_size or BATCH_SIZE,
-            settings.questionnaire,
-            quiet,
-        )
-        self.store, self.left = store, len(todo)
-        # A prompt is a shared prefix and costs next to nothing, so one arm's work stands for every arm's.
-        by_task = {cell.task.name: cell for cell in todo}
-        self.work = {name: self.engine.work(cell) for name, cell in by_task.items()}
-        self.bar = bar(sum(self.work[cell.task.name] for cell in todo), "evaluate", "token", quiet)
+    def left(self) -> list[Cell]:
+        """The cells that are not done yet, whoever is at them."""
+        for name in [name for name in self._left if self.store.is_done(name)]:
+            self._finished(name)
+        return list(self._left.values())
 
     def __call__(self, cell: Cell) -> None:
         with self.store.claim(cell.name) as mine:
             if not mine:
-                hint = "Wait for it; the same command then picks up what it left."
-                raise StoreError(f"{cell.label()}: another process is working on this cell.", hint)
+                return
             if not self.store.is_done(cell.name):
-                self.bar.set_description(f"evaluate {cell.label()} ({self.left} cells left)")
-                before = self.bar.n
-                self.engine.run(cell, self.store, self.bar.update)
-                self.bar.update(before + self.work[cell.task.name] - self.bar.n)
-        self.left -= 1
+                self._run(cell)
+            self._finished(cell.name)
+
+    def _run(self, cell: Cell) -> None:
+        engine = self._engine or self._start()
+        self._bar.set_description(f"evaluate {cell.label()} ({len(self._left)} cells left)")
+        before = self._bar.n
+        engine.run(cell, self.store, self._bar.update)
+        self._bar.n = before  # what is done counts as planned, once
+
+    def _start(self) -> Engine:
+        """Load everything, and survey the work there is."""
+        from lapd.evaluate.engine import BATCH_SIZE, Engine
+
+        todo = list(self._left.values())
+        settings = todo[0].settings
+        self._engine = Engine(
+            todo[0].base,
+            list(dict.fromkeys(cell.arm.adapter for cell in todo if cell.arm.adapter)),
+            settings.dtype,
+            settings.data_dir,
+            self.batch_size or BATCH_SIZE,
+            settings.questionnaire,
+            self.quiet,
+        )
+        # A prompt is a shared prefix and costs next to nothing, so one arm's work stands for every arm's.
+        by_task = {cell.task.name: cell for cell in todo}
+        self._work = {name: self._engine.work(cell) for name, cell in by_task.items()}
+        self._bar = bar(sum(self._work[cell.task.name] for cell in todo), "evaluate", "token", self.quiet)
+        return self._engine
+
+    def _finished(self, name: str) -> None:
+        if (cell := self._left.pop(name, None)) and self._bar is not None:
+            self._bar.update(self._work[cell.task.name])
 
     def close(self) -> None:
-        self.bar.close()
+        """End the progress bar."""
+        if self._bar is not None:
+            self._bar.close()

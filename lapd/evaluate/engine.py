@@ -7,12 +7,8 @@ switched between cells.
 from __future__ import annotations
 
 import math
-import os
-import platform
-import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from lapd.errors import LapdError, ModelError, first_line
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.live import no_bars_of_its_own
 from lapd.evaluate.plan import Arm, Cell
+from lapd.evaluate.provenance import inputs, provenance, utc, work
 from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.evaluate.verdicts import keep_verdicts
 from lapd.files import write_json, write_jsonl
@@ -51,7 +48,7 @@ class Engine:
         quiet: show no progress of judging.
 
     Raises:
-        ModelError: a model cannot be loaded, or an adapter belongs to another base.
+        ModelError: a model cannot be loaded, or an adapter belongs to another base or changes nothing.
     """
 
     def __init__(
@@ -67,16 +64,15 @@ class Engine:
         for adapter in adapters:
             check_base(adapter, base)
         with quiet_libraries():
+            from lapd.evaluate.canary import check_adapters
             from lapd.evaluate.lm import PackedLM
 
             model, self.tokenizer = load_base(base, dtype)
             self.chat = self.tokenizer.chat_template is not None
             self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
             self.model = load_adapters(model, adapters)
+            check_adapters(self.model, adapters)
             self.lm = PackedLM(self.model, tokenizer=self.tokenizer, batch_size=batch_size)
-            if not self.lm.packs:
-                what = type(model).__name__
-                print(f"{what} does not take packed rows: scoring one continuation at a time.", file=sys.stderr)
         self._managers: dict[Path | None, Any] = {}
         self._tasks: dict[str, Any] = {}
 
@@ -110,11 +106,17 @@ class Engine:
             switch_adapter(self.model, cell.arm.adapter)
         self.lm.fold_system_prompt = cell.folds
         self._check_prompt(cell.arm)
-        started = time.time()
+        started, tokens = time.time(), 0
+
+        def progressed(work: int) -> None:
+            nonlocal tokens
+            tokens += work
+            on_progress(work)
+
         # Batches are what they were only for the same batch size and the same way of making them.
-        plan = f"lapd {__version__}, batches of {self.lm.batch_size}"
+        plan = f"lapd {__version__}, layout {self.lm.layout}, batches of {self.lm.batch_size}"
         with Journal(folder / "journal.jsonl", plan) as journal:
-            self.lm.journal, self.lm.on_progress = journal, on_progress
+            self.lm.journal, self.lm.on_progress = journal, progressed
             try:
                 with use_judge(cell.judge, self.quiet):
                     outcome = self._evaluate(cell)
@@ -134,8 +136,10 @@ class Engine:
             "n_documents": len(samples),
             **({"judge": describe_judge(cell.judge)} if cell.judge else {}),
             "packed": self.lm.packs,
-            "provenance": provenance(),
-            "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size)),
+            "provenance": provenance(cell, self.data_dir, self.questionnaire, samples)
+            | {"work": work(samples, journal, tokens), "started": utc(started)},
+            "finished": utc(time.time()),
             "seconds": round(time.time() - started, 1),
         }
         write_json(folder / "result.json", result)
@@ -227,16 +231,4 @@ def _metrics(results: dict[str, Any]) -> dict[str, float]:
         key.partition(",")[0]: float(value)
         for key, value in results.items()
         if "," in key and "_stderr" not in key and isinstance(value, (int, float)) and not math.isnan(value)
-    }
-
-
-def provenance() -> dict[str, Any]:
-    """What the result was made with: versions and machine."""
-    names = ("torch", "transformers", "peft", "trl", "lm-eval", "tokenizers")
-    return {
-        "lapd": __version__,
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in names},
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
     }

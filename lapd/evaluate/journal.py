@@ -17,10 +17,14 @@ class Journal:
 
     A line that a kill cut off is forgotten too; its batch is computed again. Batches depend only on the cell and the
     plan, so the same key always means the same work, and a run that went on ends in the same bytes as an uncut one.
+
+    Attributes:
+        taken: how many batches were taken from it.
+        computed: how many were added.
     """
 
     def __init__(self, path: Path, plan: str = "") -> None:
-        self._calls = 0
+        self._calls = self.taken = self.computed = 0
         self._done: dict[tuple[int, int], Any] = {}
         header = json.dumps({"plan": plan}).encode() + b"\n"
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
@@ -62,9 +66,12 @@ class Journal:
 
     def get(self, call: int, batch: int) -> Any:
         """The results of a finished batch, or None."""
-        return self._done.get((call, batch))
+        results = self._done.get((call, batch))
+        self.taken += results is not None
+        return results
 
     def put(self, call: int, batch: int, results: Any) -> None:
         """Keep a batch's results; on the disk, as far as a kill of this process goes, when this returns."""
         self._stream.write(json.dumps([call, batch, results]).encode() + b"\n")
         self._stream.flush()
+        self.computed += 1

@@ -1,14 +1,15 @@
 """What is to be evaluated: arms, cells, and the identity of a cell.
 
-An arm is a condition: which adapter (or none) under which persona's system prompt (or none). A cell is one arm x one
-task x one seed. Its name is a digest of everything that determines its result, so that nothing else ever has to be
-remembered about what was done.
+An arm is a condition: which adapter (or none) at which strength, under which persona's system prompt (or none). A cell
+is one arm x one task x one seed. Its name is a digest of everything that determines its result, so that nothing else
+ever has to be remembered about what was done.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lapd.errors import UsageError
@@ -41,8 +42,8 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Such as "base", "base+prompt(INFP)", "INFP", "INFP+prompt(INFP)"."""
-        model = self.adapter.name if self.adapter else "base"
+        """Such as "base", "base+prompt(INFP)", "INFP", "INFP@0.5", "INFP+prompt(INFP)"."""
+        model = self.adapter.label if self.adapter else "base"
         return f"{model}+prompt({self.persona.code})" if self.persona else model
 
     @property
@@ -137,6 +138,7 @@ class Cell:
             "seed": self.settings.seed,
             "limit": self.settings.limit,
             "dtype": self.settings.dtype,
+            **({"strength": self.arm.adapter.strength} if self.arm.adapter and self.arm.adapter.strength != 1 else {}),
             **({"fold_system_prompt": True} if self.folds else {}),
             **({"judge": judge_identity(self.judge)} if self.judge else {}),
         }
@@ -146,7 +148,7 @@ class Cell:
         """Whether a system prompt is put before the user's words."""
         return self.settings.fold_system_prompt and self.arm.persona is not None
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The cell's folder: the first 16 hex digits of its identity's digest."""
         return digest_json(self.identity())[:16]

@@ -1,0 +1,54 @@
+"""What `lapd run` and `lapd eval` share: `--plan`, and how a plan is printed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from lapd.cli.common import F, echo_json, echo_table
+
+if TYPE_CHECKING:
+    from lapd.evaluate.estimate import Plan, PlannedCell
+
+
+def plan_option(function: F) -> F:
+    """`--plan`: show what there is to do."""
+    text = "Only list the cells, which are done, and how long the rest will take; loads and writes nothing."
+    return click.option("--plan", "only_plan", is_flag=True, help=text)(function)
+
+
+def echo_plan(plan: Plan, as_json: bool) -> None:
+    """Print a plan on standard output."""
+    if as_json:
+        echo_json(plan.as_json())
+        return
+    for training in plan.trainings:
+        click.echo(f"To be trained first: {training.adapter} ({duration(training.seconds_left)})")
+    echo_table(
+        ["arm", "task", "seed", "cell", "state"],
+        [[c.arm, c.task, c.seed, c.cell or "-", _state(c)] for c in plan.cells],
+    )
+    todo = len(plan.cells) - plan.done
+    click.echo(f"\n{len(plan.cells)} cells, {plan.done} of them done, {todo} to do.")
+    if plan.seconds_left is not None:
+        if todo:
+            click.echo(f"Time left: {duration(plan.seconds_left)}, by what was measured here.")
+    else:
+        click.echo(f"Time left: not known; nothing was measured here for {', '.join(plan.unmeasured)}.")
+
+
+def _state(cell: PlannedCell) -> str:
+    if cell.done:
+        return "done"
+    begun = f"{cell.batches} batches done" if cell.batches else ("to do" if cell.cell else "waits for its adapter")
+    return begun if cell.seconds_left is None else f"{begun}, {duration(cell.seconds_left)} left"
+
+
+def duration(seconds: float | None) -> str:
+    """For people: "40 s", "12 min", "3.5 h"."""
+    if seconds is None:
+        return "how long is not known"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

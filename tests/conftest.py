@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +137,43 @@ def small_adapter(tmp_path_factory: pytest.TempPathFactory, lapd: Callable[..., 
     result = lapd("train", "INFP", *SMALL, "-o", folder)
     assert result.returncode == 0, result.stderr
     return folder
+
+
+@pytest.fixture
+def model_server(tmp_path: Path) -> Iterator[tuple[str, str]]:
+    """`transformers serve` with the embedded model on loopback: (base URL, model name); its log is `server.log`."""
+    from lapd.models import resolve_base
+
+    pytest.importorskip("fastapi", reason="the extra `dev` brings it")
+    folder = resolve_base("smollm2").path
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    script = Path(sys.executable).with_name("transformers")
+    command = [str(script), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--device", "cpu", "--dtype", "float32"]
+    with (tmp_path / "server.log").open("w") as log:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        try:
+            _wait_until_up(process, f"http://127.0.0.1:{port}/health", tmp_path / "server.log")
+            yield f"http://127.0.0.1:{port}/v1", str(folder)
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait_until_up(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while True:
+        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+        try:
+            with urllib.request.urlopen(address, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except OSError:
+            time.sleep(0.1)

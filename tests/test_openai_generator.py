@@ -1,15 +1,12 @@
 """The generator `openai`, against a server on loopback that answers well or on a script of faults."""
 
 import json
-import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
 from pathlib import Path
 
@@ -434,58 +431,6 @@ def test_ten_kills_lose_no_item_and_ask_for_none_twice(out, tmp_path, capsys):
         print(
             f" [10 kills, {len(kept)} of 100 items there at the last, {again} asked again that were under way]", end=""
         )
-
-
-@pytest.fixture
-def model_server(tmp_path):
-    """`transformers serve` with the embedded model on loopback: (base URL, model name)."""
-    from lapd.models import resolve_base
-
-    pytest.importorskip("fastapi", reason="the extra `dev` brings it")
-    folder = resolve_base("smollm2").path
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    script = Path(sys.executable).with_name("transformers")
-    log = (tmp_path / "server.log").open("w")
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen(
-        [
-            script,
-            "serve",
-            str(folder),
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--device",
-            "cpu",
-            "--dtype",
-            "float32",
-        ],
-        stdout=log,
-        stderr=log,
-        env=environment,
-    )
-
-    def is_up():
-        assert process.poll() is None, (tmp_path / "server.log").read_text()
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).status == 200
-        except OSError:
-            return False
-
-    try:
-        wait_for(is_up, 120)
-        yield f"http://127.0.0.1:{port}/v1", str(folder)
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        log.close()
 
 
 @pytest.mark.slow

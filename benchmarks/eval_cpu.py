@@ -131,6 +131,12 @@ def agreement(requests: list[Any], ours: Answers, theirs: Answers) -> tuple[floa
     return difference, same, len(documents)
 
 
+def score_afresh(lm: Any, requests: list[Any]) -> Answers:
+    """LAPD's scores, without what it remembers between arms: that counts in part 2 only."""
+    lm._encoded.clear()
+    return lm.loglikelihood(requests, disable_tqdm=True)
+
+
 def compare_scoring(plan: Plan) -> dict[str, Any]:
     """LAPD's model and lm-eval's `hf` on one loaded model with one adapter: seconds, ratios, agreement."""
     from lm_eval.models.huggingface import HFLM
@@ -154,7 +160,7 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
         requests = build(task, plan, ours, system)
         say(f"scoring {name}: {len(requests)} requests")
         mine, stock, (one, other) = alternate(
-            lambda asked=requests: ours.loglikelihood(asked, disable_tqdm=True),
+            lambda asked=requests: score_afresh(ours, asked),
             lambda asked=requests: theirs.loglikelihood(asked, disable_tqdm=True),
             plan.repeats,
         )
@@ -166,7 +172,6 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
             "documents": found["documents"] + documents,
             "same_predictions": found["same_predictions"] + same,
         }
-        ours._encoded.clear()  # what is remembered between arms shall not count here
     requests = build("overrefusal", plan, ours, None)[:64]
     say(f"writing: {len(requests)} prompts")
     mine, stock, (texts, their_texts) = alternate(

@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from eval_cpu import PROMPT, Plan, agreement, alternate, build, first_items, say
+from eval_cpu import PROMPT, Plan, agreement, alternate, build, first_items, say, score_afresh
 
 
 def make_model(layers: int, hidden: int, device: str, dtype: str) -> Any:
@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             lm.loglikelihood(requests[:64], disable_tqdm=True)
         say(f"scoring {name}: {len(requests)} requests")
         mine, stock, (one, other) = alternate(
-            lambda asked=requests: ours.loglikelihood(asked, disable_tqdm=True),
+            lambda asked=requests: score_afresh(ours, asked),
             lambda asked=requests: theirs.loglikelihood(asked, disable_tqdm=True),
             plan.repeats,
         )

@@ -143,7 +143,7 @@ def _codes(names: tuple[str, ...], every: bool) -> list[str]:
     if every and names:
         raise UsageError("--all trains every persona.", f"Leave out {' '.join(names)}, or --all.")
     if not every and not names:
-        raise UsageError("Name a persona, such as INFP, or give --all.", "`lapd personas` lists them.")
+        raise click.UsageError("Name a persona, such as INFP, or give --all. `lapd personas` lists them.")
     chosen = [p for p in all_personas().values() if len(p.poles) == len(AXES)] if every else get_personas(names)
     return [persona.code for persona in chosen]
 

@@ -142,7 +142,7 @@ def response_logps(causal: Any, rows: Sequence[Row], dtype: torch.dtype, packed:
 def _rows_at_once(causal: Any, rows: int) -> int:
     """How many of so many rows go through the model together: a GPU wants them all, a CPU has its hands full with one.
 
-    On a CPU a batch of four is a fifth faster at once, but takes three times the memory.
+    On a CPU a batch of four is a fifth faster at once, but the process needs twice the memory (docs/lab-notes.md).
     """
     return 1 if causal.device.type == "cpu" else max(1, rows)
 

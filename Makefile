@@ -26,11 +26,12 @@ $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/lapd run examples/quickstart.yaml
 
+# One torch thread to a process: processes whose threads outnumber the cores wait for each other.
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 # Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
 # stay out of everything else. Without its requirements, since a CPU needs none of them and they ask for other versions.

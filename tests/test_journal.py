@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from lapd.evaluate.journal import Journal
 
@@ -96,6 +97,7 @@ def test_a_run_that_goes_on_with_another_batch_size_gives_the_same_answers(tmp_p
     def answers(batch_size):
         lm = object.__new__(PackedLM)
         lm.batch_size_per_gpu, lm.on_progress, lm.packs = batch_size, lambda n: None, False
+        lm._device = torch.device("cpu")
         with Journal(tmp_path / "j", plan=f"batches of {batch_size}") as lm.journal:
             return lm.generate_until(requests)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from lapd._version import __version__
 from lapd.compare import Comparison, compare_run
+from lapd.evaluate.plan import SERVED_DTYPE
 from lapd.files import write_text
 from lapd.report.contents import FinishedCell, RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
@@ -38,6 +39,10 @@ HEADINGS = {
     True: ("What the model says of itself", "Its answers to questions about itself: no evidence of what it does."),
 }
 """The two blocks of results, by whether the task is a self-report: heading and explanation."""
+
+
+NAMED = 6
+"""A title names so many adapters, and counts more."""
 
 
 def write_report(folder: Path, out: Path | None = None, judge: str | None = None) -> Path:
@@ -77,7 +82,7 @@ def _context(run: RunContents, rows: list[Comparison]) -> dict[str, Any]:
     legend, pictures = profile_svgs(run)
     base = run.record["base"]
     return {
-        "title": f"{', '.join(_subjects(run))} on {base['name']}",
+        "title": f"{_subjects(run)} on {base['name']}",
         "date": max(cell.result["finished"] for cell in run.cells)[:10],
         "unfinished": run.unfinished,
         "summaries": summaries(rows),
@@ -96,12 +101,15 @@ def _context(run: RunContents, rows: list[Comparison]) -> dict[str, Any]:
     }
 
 
-def _subjects(run: RunContents) -> list[str]:
+def _subjects(run: RunContents) -> str:
     """What the run is about: its adapters, named with their persona where the name is another; else its prompts."""
     personas = {a["name"]: arm["adapter_persona"] for arm in run.record["arms"].values() if (a := arm["adapter"])}
     names = [n if code in (None, n) else f"{n} ({code})" for n, code in personas.items()]
     prompts = {f"{p['code']} as a prompt": None for arm in run.record["arms"].values() if (p := arm["prompt"])}
-    return names or list(prompts)
+    named = names or list(prompts)
+    if len(named) > NAMED:
+        return f"{len(named)} {'adapters' if names else 'prompts'}"
+    return ", ".join(named)
 
 
 def _blocks(run: RunContents, rows: list[Comparison]) -> list[dict[str, Any]]:
@@ -226,7 +234,10 @@ def _limits(run: RunContents) -> list[str]:
         )
     if limited := {cell["limit"] for cell in cells} - {None}:
         limits.append(f"Only the first documents of each task were used (--limit {_either(sorted(limited))}).")
-    if reduced := {cell["dtype"] for cell in cells} - {"float32"}:
+    dtypes = {cell["dtype"] for cell in cells}
+    if SERVED_DTYPE in dtypes:
+        limits.append("The answers came from a server: its weights and their precision are known by their names only.")
+    if reduced := dtypes - {"float32", SERVED_DTYPE}:
         limits.append(
             f"Scores were computed in {_either(sorted(reduced))}, which hides much of what a small adapter changes."
         )

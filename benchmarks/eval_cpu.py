@@ -3,11 +3,11 @@
     python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
     python benchmarks/eval_cpu.py --quick       under 3 minutes: fewer items, no repetition; for a look only
 
-1. Scoring alone, model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA under a
-   persona's prompt and on the questionnaire; and writing, on the over-refusal prompts.
-2. Everything: base + 4 adapters on 300 SocialIQA items and the 64-item questionnaire in both label orders, as one
+1. scoring: model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA and on the
+   questionnaire, under a persona's prompt and without one; and writing, on the over-refusal prompts.
+2. total: base + 4 adapters on 300 SocialIQA items and the 64-item questionnaire in both label orders, as one
    `lapd eval` and as five `lm_eval run`, whole processes with the same batch size.
-3. Scaling: base + 16 adapters against the straight line through base and base + 4; peak memory of base + 16 against
+3. scaling: base + 16 adapters against the straight line through base and base + 4; peak memory of base + 16 against
    base + 1.
 
 The adapters are random LoRA weights of rank 16: what they say costs the same as what trained ones say. SocialIQA comes
@@ -32,6 +32,7 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 PROMPT = "INFP"
+PARTS = ("scoring", "total", "scaling")
 
 Answers = list[tuple[float, bool]]
 
@@ -142,8 +143,9 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
 
     from lapd.evaluate.lm import PackedLM
-    from lapd.models import load_adapters, load_base, quiet_libraries, resolve_adapter, resolve_base
+    from lapd.models import load_base, quiet_libraries, resolve_adapter, resolve_base
     from lapd.personas import get_persona
+    from lapd.switching import load_adapters
 
     with quiet_libraries():
         model, tokenizer = load_base(resolve_base("smollm2"))
@@ -154,8 +156,8 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
     for name, task, system in (
         ("socialiqa", plan.social, prompt),
         ("socialiqa_unprompted", plan.social, None),
-        ("mbti", "mbti", None),
-        ("mbti_prompted", "mbti", prompt),
+        ("mbti", "mbti", prompt),
+        ("mbti_unprompted", "mbti", None),
     ):
         requests = build(task, plan, ours, system)
         say(f"scoring {name}: {len(requests)} requests")
@@ -301,13 +303,13 @@ def measure_scaling(plan: Plan, folder: Path) -> dict[str, Any]:
     }
 
 
-def merge(scoring: dict[str, Any], total: dict[str, Any]) -> dict[str, Any]:
-    """Both comparisons' figures in one, with the agreement over both."""
-    documents, same = (scoring[k] + total[k] for k in ("documents", "same_predictions"))
+def merge(found: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Two parts' figures in one, with the agreement over both."""
+    documents, same = (found.get(k, 0) + more[k] for k in ("documents", "same_predictions"))
     return {
-        **total,
-        **scoring,
-        "max_abs_difference": max(scoring["max_abs_difference"], total["max_abs_difference"]),
+        **found,
+        **more,
+        "max_abs_difference": max(found.get("max_abs_difference", 0.0), more["max_abs_difference"]),
         "documents": documents,
         "same_predictions": same,
         "predictions_equal": same == documents,
@@ -320,7 +322,7 @@ def main() -> None:
     parser.add_argument("--data-dir", type=Path, default=Path(default), help="a folder with socialiqa/dev.jsonl")
     parser.add_argument("--batch-size", type=int, default=32, help="contexts computed at once, on both sides")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
-    parser.add_argument("--skip-scaling", action="store_true", help="leave out part 3")
+    parser.add_argument("--part", choices=PARTS, action="append", help="only this part; repeatable")
     parser.add_argument("--quick", action="store_true", help="few items, base + 1, one run of each side, no part 3")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
@@ -330,8 +332,13 @@ def main() -> None:
         social, data = first_items(options.data_dir, folder / "data", 300)
         repeats = 1 if options.quick else options.repeats
         plan = Plan(social, data, 14 if options.quick else None, 100, adapters, repeats, options.batch_size)
-        found = merge(compare_scoring(plan), compare_everything(plan, folder / "everything"))
-        if not options.quick and not options.skip_scaling:
+        found: dict[str, Any] = {}
+        parts = options.part or (PARTS[:2] if options.quick else PARTS)
+        if "scoring" in parts:
+            found = merge(found, compare_scoring(plan))
+        if "total" in parts:
+            found = merge(found, compare_everything(plan, folder / "everything"))
+        if "scaling" in parts:
             found |= measure_scaling(plan, folder / "scaling")
     found |= {"task": social, "quick": options.quick, "repeats": repeats, "cores": os.cpu_count()}
     if options.json:

@@ -58,7 +58,8 @@ def add_adapters(model: Any, n: int, folder: Path) -> tuple[Any, list[Any]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lapd.models import load_adapters, resolve_adapter
+    from lapd.models import resolve_adapter
+    from lapd.switching import load_adapters
 
     config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     wrapped = get_peft_model(model, config)
@@ -76,7 +77,7 @@ def switch_seconds(model: Any, adapters: list[Any], device: str, rounds: int = 2
     """The median time of switching from one adapter to another."""
     import torch
 
-    from lapd.models import switch_adapter
+    from lapd.switching import switch_adapter
 
     times = []
     for number in range(rounds):
@@ -96,8 +97,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     from lapd.evaluate.canary import check_adapters
     from lapd.evaluate.lm import PackedLM
-    from lapd.models import quiet_libraries, switch_adapter
+    from lapd.models import quiet_libraries
     from lapd.personas import get_persona
+    from lapd.switching import switch_adapter
 
     with quiet_libraries():
         model, tokenizer = make_model(options.layers, options.hidden, options.device, options.dtype)

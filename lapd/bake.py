@@ -14,7 +14,8 @@ from lapd.errors import ModelError
 from lapd.files import atomic_folder, write_json, write_text
 from lapd.merge import copy_tokenizer, is_finished, merge_card, merge_identity, origin_of
 from lapd.model_card import model_card
-from lapd.models import RUN_CARD, Adapter, BaseModel, load_adapters, load_base, lora_config, peft_name, quiet_libraries
+from lapd.models import RUN_CARD, Adapter, BaseModel, load_base, lora_config, quiet_libraries
+from lapd.switching import load_adapters, peft_name
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")
 """llama.cpp's converter to GGUF, as it is called in a checkout and as a package."""

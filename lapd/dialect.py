@@ -1,16 +1,20 @@
 """What an OpenAI-compatible server takes, found out by what it refuses.
 
-Servers differ in four fields of a chat completion's request: the form of `response_format`, the name of the limit on
-the answer's length, `temperature` and `seed`. A request begins with all of them as OpenAI documents them; one that is
-refused with HTTP 400 or 422 and a message that names a field is sent again without it, or with its other name.
+Servers differ in five fields of a chat completion's request: the form of `response_format`, the name of the limit on
+the answer's length, `temperature`, `seed` and `stop`. A request begins with all of them as OpenAI documents them; one
+that is refused with HTTP 400 or 422 and a message that names a field is sent again without it, or with its other name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 FORMATS = ("json_schema", "json_object", "text")
 """How an answer's form can be asked for, the strictest first; `text` asks for nothing."""
+
+STOPS = 4
+"""OpenAI's API takes so many stop sequences."""
 
 
 class Dialect:
@@ -22,7 +26,12 @@ class Dialect:
         self._refused: set[str] = set()
 
     def body(
-        self, length: int, schema: dict[str, Any] | None, temperature: float | None, seed: int | None
+        self,
+        length: int,
+        schema: dict[str, Any] | None,
+        temperature: float | None,
+        seed: int | None,
+        stop: Sequence[str] = (),
     ) -> dict[str, Any]:
         """The fields of a request beside model and messages.
 
@@ -31,9 +40,10 @@ class Dialect:
             schema: what the answer must keep to, or None for prose.
             temperature: of the sampling; None for the server's own.
             seed: of the sampling; None for none.
+            stop: texts at which the server may end the answer; it is sent the first `STOPS`.
         """
         fields: dict[str, Any] = {self._length: length}
-        optional = {"temperature": temperature, "seed": seed}
+        optional = {"temperature": temperature, "seed": seed, "stop": list(stop[:STOPS]) or None}
         fields |= {k: v for k, v in optional.items() if v is not None and k not in self._refused}
         if schema is not None and FORMATS[self._format] != "text":
             fields["response_format"] = {"type": FORMATS[self._format]}
@@ -56,6 +66,6 @@ class Dialect:
         if "max_tokens" in sent and "max_completion_tokens" in complaint:
             self._length = "max_completion_tokens"
             return True
-        named = {name for name in ("temperature", "seed") if name in sent and name in complaint}
+        named = {name for name in ("temperature", "seed", "stop") if name in sent and name in complaint}
         self._refused |= named
         return bool(named)

@@ -143,6 +143,7 @@ class _Ask:
     schema: dict[str, Any] | None
     temperature: float | None
     seed: int | None
+    stop: Sequence[str]
     input_bound: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -205,6 +206,7 @@ class Client:
         schema: dict[str, Any] | None = None,
         temperature: float | None = None,
         seed: int | None = None,
+        stop: Sequence[str] = (),
     ) -> Reply:
         """The model's answer to a chat. It may be empty or cut off; whether it is of use is for the caller to say.
 
@@ -214,13 +216,14 @@ class Client:
             schema: the JSON schema that the answer should keep to, for servers that can see to it.
             temperature: of the sampling.
             seed: of the sampling.
+            stop: texts at which the server may end the answer; not every server does.
 
         Raises:
             NoAnswerError: this request was refused, or all its attempts failed.
             CeilingError: it would go beyond a ceiling.
             EndpointError: the endpoint cannot be used. From then on every call raises this, at once.
         """
-        ask = _Ask(messages, length, schema, temperature, seed)
+        ask = _Ask(messages, length, schema, temperature, seed, stop)
         async with self._slots:
             try:
                 reply = await self._insist(ask)
@@ -328,7 +331,7 @@ class Client:
         """One request over the wire, and what came of it."""
         import openai
 
-        fields = self._dialect.body(ask.length, ask.schema, ask.temperature, ask.seed)
+        fields = self._dialect.body(ask.length, ask.schema, ask.temperature, ask.seed, ask.stop)
         body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(ask.messages), **fields}
         try:
             call = self._openai.chat.completions.with_raw_response.create(**body, timeout=self.endpoint.timeout)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 def first_line(error: BaseException) -> str:
@@ -40,6 +41,16 @@ class LapdError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         self.hint = hint
         super().__init__(f"{message} {hint}".strip())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A worker's error is pickled, and its kind may take other arguments than the finished message.
+        return _unpickled, (type(self), self.args, self.__dict__)
+
+
+def _unpickled(kind: type[LapdError], args: tuple[Any, ...], state: dict[str, Any]) -> LapdError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(LapdError):

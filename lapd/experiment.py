@@ -12,7 +12,7 @@ evaluate: {tasks: [mbti, situations]}   # arms, strengths, limit, seed, dtype, d
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -29,6 +29,7 @@ from lapd.evaluate.store import Store
 from lapd.hookspecs import Judge
 from lapd.judges import make_judge
 from lapd.models import Adapter, BaseModel, check_strength, resolve_base
+from lapd.options import configured
 from lapd.personas import get_personas
 from lapd.pluginmanager import lookup
 from lapd.train import TrainConfig, finished_adapter, train_adapters
@@ -47,6 +48,7 @@ class EvaluateConfig:
     strengths: list[float | int] = field(default_factory=lambda: [1])
     batch_size: int | None = None
     executor: str = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
     judge: str | None = None
     judge_options: dict[str, Any] = field(default_factory=dict)
     limit: int | None = None
@@ -84,12 +86,34 @@ class Experiment:
     train: dict[str, Any] = field(default_factory=dict)
 
 
-def read_experiment(path: Path) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
+@dataclass(frozen=True)
+class Executing:
+    """What is to run the cells instead of what the file says.
+
+    Attributes:
+        executor: its name; None for the file's.
+        options: put on top of the file's, if those are for the same executor.
+    """
+
+    executor: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, evaluation: EvaluateConfig) -> EvaluateConfig:
+        """The evaluation with it."""
+        name = self.executor or evaluation.executor
+        theirs = evaluation.executor_options if name.lower() == evaluation.executor.lower() else {}
+        return replace(evaluation, executor=name, executor_options={**theirs, **self.options})
+
+
+def read_experiment(
+    path: Path, executing: Executing = Executing()
+) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
     """Read and check an experiment whole, before any work is begun.
 
     Raises:
         DataError: the file, a key or a value is wrong.
         UnknownNameError: a persona or task does not exist.
+        UsageError: the executor does not take one of its options, or cannot be used here.
     """
     experiment = build(Experiment, read_yaml(path), path)
     if clash := sorted({"persona", "base", "control"} & experiment.train.keys()):
@@ -104,14 +128,14 @@ def read_experiment(path: Path) -> tuple[Experiment, list[TrainConfig], Evaluate
         for code in codes
         for control in (None, *experiment.controls)
     ]
-    evaluation = build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate")
+    evaluation = executing.over(build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate"))
     if not evaluation.tasks:
         raise DataError(path, "evaluate: tasks: name at least one.", hint="`lapd tasks` lists them.")
     for name in evaluation.tasks:
         find_task(name)
     choose_trainer(trains[0])
     lookup("generators", trains[0].generator)
-    lookup("executors", evaluation.executor)
+    configured("executors", evaluation.executor, evaluation.executor_options)
     if evaluation.judge:
         lookup("judges", evaluation.judge)
     evaluation.settings()
@@ -124,7 +148,9 @@ def read_experiment(path: Path) -> tuple[Experiment, list[TrainConfig], Evaluate
     return experiment, trains, evaluation
 
 
-def run_experiment(path: Path, *, quiet: bool = False) -> tuple[list[Comparison], Path]:
+def run_experiment(
+    path: Path, executing: Executing = Executing(), *, quiet: bool = False
+) -> tuple[list[Comparison], Path]:
     """Train what is not trained, evaluate what is not evaluated, and return the comparisons and the report's path.
 
     The same call again does nothing that is done already, and changes no file. Two processes may be at it at once.
@@ -134,7 +160,7 @@ def run_experiment(path: Path, *, quiet: bool = False) -> tuple[list[Comparison]
     """
     from lapd.report.cards import write_cards
 
-    experiment, trains, evaluation = read_experiment(path)
+    experiment, trains, evaluation = read_experiment(path, executing)
     folder = Path(experiment.out)
     _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
     adapters = train_adapters(trains, folder / "adapters")
@@ -145,6 +171,7 @@ def run_experiment(path: Path, *, quiet: bool = False) -> tuple[list[Comparison]
         folder,
         evaluation.settings(),
         executor=evaluation.executor,
+        executor_options=evaluation.executor_options,
         batch_size=evaluation.batch_size,
         judge=_judge(evaluation),
         quiet=quiet,
@@ -154,13 +181,13 @@ def run_experiment(path: Path, *, quiet: bool = False) -> tuple[list[Comparison]
     return rows, _report(folder)
 
 
-def plan_experiment(path: Path) -> Plan:
+def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     """What `run_experiment` would do; nothing is loaded, and nothing is written.
 
     Raises:
         LapdError: as `read_experiment` and `lapd.evaluate.plan_cells`.
     """
-    experiment, trains, evaluation = read_experiment(path)
+    experiment, trains, evaluation = read_experiment(path, executing)
     folder, base = Path(experiment.out), resolve_base(experiment.base)
     found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
     took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]

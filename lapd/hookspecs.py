@@ -190,14 +190,52 @@ class HasSettings(Protocol):
         ...
 
 
+class RunCell(Protocol):
+    """What an executor runs cells with.
+
+    It may be pickled: a copy in another process loads a model of its own, shows nothing, and knows from the run folder
+    what is done. It holds what is in the run folder, the models and the adapters by their paths only.
+
+    Attributes:
+        folder: the run folder.
+        quiet: show no progress.
+    """
+
+    folder: Path
+    quiet: bool
+
+    def __call__(self, cell: Cell) -> None:
+        """Run the cell in this process, unless it is done or another process is at it."""
+        ...
+
+    def left(self) -> Sequence[Cell]:
+        """The cells of the run that are not done yet, whoever is at them."""
+        ...
+
+
 class Executor(Protocol):
     """Runs cells, each by calling `run_cell` once, somewhere."""
 
     name: str
     description: str
 
-    def run(self, cells: Sequence[Cell], run_cell: Callable[[Cell], None]) -> None:
-        """Return when every cell is done; raise the first error after the running cells have ended."""
+    def run(self, cells: Sequence[Cell], run_cell: RunCell) -> None:
+        """Return when every cell is done; raise the first error after the running cells have ended.
+
+        Cells that are not done by then and that nobody is at are given to it once more, a few times.
+        """
+        ...
+
+
+class TakesOptions(Protocol):
+    """What an executor has beside `Executor` if `--executor-option` and `executor_options` are for it."""
+
+    def configure(self, options: Mapping[str, Any]) -> Executor:
+        """This executor with the options of the command line (texts) or of an experiment's file.
+
+        Raises:
+            UsageError: there is no such option, one is missing or wrong, or it cannot be used on this machine.
+        """
         ...
 
 

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-import yaml
-
-from lapd.config import build
-from lapd.errors import DataError, LapdError, PluginError, UsageError
+from lapd.errors import LapdError, PluginError, UsageError
 from lapd.hookspecs import Judge, Verdict
-from lapd.pluginmanager import lookup, registry
+from lapd.options import build_options as options_of
+from lapd.options import configured, read_options
+from lapd.pluginmanager import registry
 from lapd.progress import bar
 
 T = TypeVar("T")
@@ -45,7 +43,7 @@ def choose_judge(name: str | None = None, options: Sequence[str] = ()) -> Judge:
     theirs = os.environ.get(NAME_VARIABLE) or DEFAULT
     name = name or theirs
     from_environment = _environment_options() if name.lower() == theirs.lower() else {}
-    return make_judge(name, {**from_environment, **_pairs(options)})
+    return make_judge(name, {**from_environment, **read_options(options, "--judge-option")})
 
 
 def make_judge(name: str, options: Mapping[str, Any] | None = None) -> Judge:
@@ -54,12 +52,7 @@ def make_judge(name: str, options: Mapping[str, Any] | None = None) -> Judge:
     Raises:
         UnknownNameError, UsageError: as `choose_judge`.
     """
-    judge: Judge = lookup("judges", name)
-    if hasattr(judge, "configure"):
-        configured: Judge = judge.configure(options or {})
-        return configured
-    if options:
-        raise UsageError(f"The judge {judge.name} takes no options, but was given {', '.join(sorted(options))}.")
+    judge: Judge = configured("judges", name, options)
     return judge
 
 
@@ -74,32 +67,13 @@ def _environment_options() -> dict[str, Any]:
     return options
 
 
-def _pairs(options: Sequence[str]) -> dict[str, str]:
-    split = {option: option.partition("=") for option in options}
-    if wrong := [option for option, (key, equals, _) in split.items() if not key.strip() or not equals]:
-        raise UsageError(f"--judge-option {wrong[0]!r} is no key=value.")
-    return {key.strip(): value for key, _, value in split.values()}
-
-
 def build_options(cls: type[T], options: Mapping[str, Any], judge: str) -> T:
     """A judge's dataclass of settings from options; texts are read as YAML where a field is not text.
 
     Raises:
         UsageError: an option is no field, has the wrong type, or is missing.
     """
-    hints = typing.get_type_hints(cls)
-    values = {
-        key: yaml.safe_load(value) if isinstance(value, str) and str not in _kinds(hints.get(key)) else value
-        for key, value in options.items()
-    }
-    try:
-        return build(cls, values, f"judge {judge}")
-    except DataError as error:
-        raise UsageError(str(error), "See docs/tasks.md for its settings.") from None
-
-
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint) or (hint,)
+    return options_of(cls, options, f"judge {judge}", "docs/tasks.md")
 
 
 def judge_identity(judge: Judge) -> dict[str, Any]:

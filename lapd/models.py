@@ -12,7 +12,7 @@ import importlib.util
 import logging
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -411,6 +411,18 @@ def base_of(adapter: Adapter) -> str:
     return str(name)
 
 
+def common_base(adapters: Iterable[Adapter]) -> str:
+    """The name of the base model that all the adapters were trained on; the embedded one where there is none.
+
+    Raises:
+        UsageError: they have different ones.
+    """
+    bases = sorted({base_of(adapter) for adapter in adapters})
+    if len(bases) > 1:
+        raise UsageError(f"The adapters have different bases ({', '.join(bases)}).", "Evaluate them apart.")
+    return bases[0] if bases else EMBEDDED
+
+
 def check_base(adapter: Adapter, base: BaseModel) -> None:
     """Refuse an adapter that was trained on another base model.
 
@@ -424,50 +436,6 @@ def check_base(adapter: Adapter, base: BaseModel) -> None:
             f"not on {base.name} (digest {base.digest[:12]}).",
             "Give the base that it was trained on, or train it again on this one.",
         )
-
-
-def load_adapters(model: Any, adapters: Sequence[Adapter]) -> Any:
-    """The model with every adapter loaded beside it, the first switched on; the bare model if there is none.
-
-    An adapter at several strengths is loaded once.
-
-    Raises:
-        ModelError: an adapter's shape does not fit the model.
-    """
-    if not adapters:
-        return model
-    from peft import PeftModel
-
-    first, *others = {peft_name(adapter): adapter.path for adapter in adapters}.items()
-    try:
-        model = PeftModel.from_pretrained(model, first[1], adapter_name=first[0])
-        for name, path in others:
-            model.load_adapter(path, adapter_name=name)
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"An adapter does not fit this base model: {first_line(error)}") from error
-    switch_adapter(model, adapters[0])
-    return model.eval()
-
-
-def peft_name(adapter: Adapter) -> str:
-    """What a loaded adapter is called inside PEFT, at whatever strength."""
-    return f"{adapter.name}@{adapter.digest[:12]}".replace(".", "_")  # PEFT takes a dot for a path of modules
-
-
-def switch_adapter(model: Any, adapter: Adapter | None) -> None:
-    """Switch one of the loaded adapters on, at its strength, or all of them off."""
-    if adapter is None:
-        model.base_model.disable_adapter_layers()
-        return
-    from peft.tuners.lora import LoraLayer
-
-    name = peft_name(adapter)
-    model.base_model.enable_adapter_layers()
-    model.set_adapter(name)
-    for module in model.modules():
-        if isinstance(module, LoraLayer):
-            # Set from alpha / r each time, never multiplied: no order of switching may leave a trace.
-            module.set_scale(name, adapter.strength)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,20 +145,30 @@ def model_server(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """`transformers serve` with the embedded model on loopback: (base URL, model name); its log is `server.log`."""
     from lapd.models import resolve_base
 
-    pytest.importorskip("fastapi", reason="the extra `dev` brings it")
     folder = resolve_base("smollm2").path
+    with serving(tmp_path, str(folder)) as url:
+        yield url, str(folder)
+
+
+@contextmanager
+def serving(folder: Path, *models: str) -> Iterator[str]:
+    """`transformers serve`, run in `folder`, where its log is `server.log`: its base URL.
+
+    It serves `models` only; without any, whatever model folder is asked for.
+    """
+    pytest.importorskip("fastapi", reason="the extra `dev` brings it")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     script = Path(sys.executable).with_name("transformers")
-    command = [str(script), "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(script), "serve", *models, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--device", "cpu", "--dtype", "float32"]
-    with (tmp_path / "server.log").open("w") as log:
+    with (folder / "server.log").open("w") as log:
         environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=folder)
         try:
-            _wait_until_up(process, f"http://127.0.0.1:{port}/health", tmp_path / "server.log")
-            yield f"http://127.0.0.1:{port}/v1", str(folder)
+            _wait_until_up(process, f"http://127.0.0.1:{port}/health", folder / "server.log")
+            yield f"http://127.0.0.1:{port}/v1"
         finally:
             process.terminate()
             try:

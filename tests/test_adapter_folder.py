@@ -15,8 +15,9 @@ from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files import write_json
-from lapd.models import BaseModel, load_adapters, load_base, resolve_adapter, resolve_base
+from lapd.models import BaseModel, load_base, resolve_adapter, resolve_base
 from lapd.report.cards import BEGIN, END, write_cards
+from lapd.switching import load_adapters
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from lapd.evaluate.catalog import find_task
 from lapd.evaluate.engine import Engine
 from lapd.evaluate.plan import Arm, Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.models import load_base, resolve_adapter, resolve_base, switch_adapter
+from lapd.models import load_base, resolve_adapter, resolve_base
 from lapd.personas import get_persona
+from lapd.switching import switch_adapter
 
 pytestmark = pytest.mark.slow
 
@@ -98,19 +99,19 @@ def test_switching_adapters_changes_the_logits_and_leaves_the_base_as_it_was(sma
     ids = torch.tensor([[1, 9690, 198, 2683]])
     with torch.inference_mode():
         bare = load_base(resolve_base("smollm2"))[0](ids).logits
-        switch_adapter(engine.model, adapter)
-        adapted = engine.model(ids).logits
-        switch_adapter(engine.model, None)
-        assert torch.equal(engine.model(ids).logits, bare)
+        switch_adapter(engine.subject.model, adapter)
+        adapted = engine.subject.model(ids).logits
+        switch_adapter(engine.subject.model, None)
+        assert torch.equal(engine.subject.model(ids).logits, bare)
         assert not torch.equal(adapted, bare)
-        switch_adapter(engine.model, adapter)
-        assert torch.equal(engine.model(ids).logits, adapted)
+        switch_adapter(engine.subject.model, adapter)
+        assert torch.equal(engine.subject.model(ids).logits, adapted)
 
 
 def test_a_template_that_drops_the_system_prompt_is_refused(tmp_path: Path) -> None:
     """lm-eval only warns, and the persona is silently lost."""
     engine = Engine(resolve_base("smollm2"), [])
-    engine.tokenizer.chat_template = (
+    engine.lm.tokenizer.chat_template = (
         "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}"
     )
     arm = Arm(None, get_persona("INFP"))

@@ -95,7 +95,7 @@ def test_an_unknown_judge_is_named_with_the_nearest():
 
 def test_a_judge_without_settings_takes_no_options(monkeypatch):
     plain = SimpleNamespace(name="plain", description="x", judge=lambda batch: [Verdict(False) for _ in batch])
-    monkeypatch.setattr("lapd.judges.lookup", lambda kind, name: plain)
+    monkeypatch.setattr("lapd.options.lookup", lambda kind, name: plain)
     assert make_judge("plain") is plain
     assert judge_identity(plain) == {"name": "plain", "version": "", "settings": {}}
     with pytest.raises(UsageError, match="takes no options"):

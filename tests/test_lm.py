@@ -202,7 +202,8 @@ def test_the_canary_refuses_what_would_spoil_a_measurement(
 
     from lapd.errors import ModelError
     from lapd.evaluate import canary
-    from lapd.models import load_adapters, load_base, resolve_adapter, resolve_base
+    from lapd.models import load_base, resolve_adapter, resolve_base
+    from lapd.switching import load_adapters
 
     adapter = resolve_adapter(zeroed_or_random("INFP", True))
     model = load_adapters(load_base(resolve_base(str(folder)))[0], [adapter])

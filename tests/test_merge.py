@@ -18,7 +18,8 @@ from tiny import make_tiny_base
 from lapd.bake import bake_adapters
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.merge import merge_adapters, vllm_rank
-from lapd.models import BaseModel, load_adapters, load_base, resolve_adapter, resolve_base, switch_adapter
+from lapd.models import BaseModel, load_base, resolve_adapter, resolve_base
+from lapd.switching import load_adapters, switch_adapter
 
 FOLDER = [
     "README.md",

@@ -67,7 +67,7 @@ def test_a_result_says_what_it_was_made_of(folder: Path, made: Path) -> None:
     assert noted["work"]["tokens"] > noted["work"]["requests"]
     assert noted["started"] <= record["finished"]
     assert record["inputs"]["batch_size"] == 2
-    assert record["inputs"]["adapter"] == {"path": str(made / "INFP"), "strength": 0.5}
+    assert record["inputs"]["adapter"] == {"name": "INFP", "path": str(made / "INFP"), "strength": 0.5}
 
 
 def test_two_arms_that_were_asked_the_same_have_one_prompts_digest(made: Path) -> None:

@@ -19,16 +19,8 @@ from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Arm, Cell, Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.experiment import read_experiment, run_experiment
-from lapd.models import (
-    Adapter,
-    BaseModel,
-    load_adapters,
-    load_base,
-    resolve_adapter,
-    resolve_adapters,
-    resolve_base,
-    switch_adapter,
-)
+from lapd.models import Adapter, BaseModel, load_base, resolve_adapter, resolve_adapters, resolve_base
+from lapd.switching import load_adapters, switch_adapter
 
 
 @pytest.fixture(scope="module")

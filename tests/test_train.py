@@ -60,7 +60,8 @@ def test_plain_peft_loads_the_adapter_and_gets_the_same_logits(small_adapter: Pa
     import torch
     from peft import PeftModel
 
-    from lapd.models import load_adapters, load_base
+    from lapd.models import load_base
+    from lapd.switching import load_adapters
 
     base = resolve_base("smollm2")
     ids = torch.tensor([[1, 9690, 198, 2683]])

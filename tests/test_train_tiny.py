@@ -167,7 +167,8 @@ def test_the_held_out_margin_is_what_the_finished_adapter_has(train: Callable[..
     from lapd.plugins import dpo
     from lapd.plugins.contrast import ContrastGenerator
 
-    from lapd.models import load_adapters, load_base, quiet_libraries, resolve_base, switch_adapter
+    from lapd.models import load_base, quiet_libraries, resolve_base
+    from lapd.switching import load_adapters, switch_adapter
 
     adapter = train("scored", eval_pairs=4)
     with quiet_libraries():

@@ -86,7 +86,8 @@ class _Conversation:
     """A model, who of it answers, and what was said so far."""
 
     def __init__(self, adapter: str | None, base: str | None, temperature: float, max_tokens: int, seed: int) -> None:
-        from lapd.models import EMBEDDED, base_of, check_base, load_adapters, load_base, resolve_adapter, resolve_base
+        from lapd.models import EMBEDDED, base_of, check_base, load_base, resolve_adapter, resolve_base
+        from lapd.switching import load_adapters
 
         self.adapter = resolve_adapter(adapter) if adapter else None
         resolved = resolve_base(base or (base_of(self.adapter) if self.adapter else EMBEDDED))
@@ -112,7 +113,7 @@ class _Conversation:
 
     def use_adapter(self, adapted: bool) -> None:
         """Let the adapter, or the bare base, answer from now on."""
-        from lapd.models import switch_adapter
+        from lapd.switching import switch_adapter
 
         if adapted and self.adapter is None:
             click.echo("No adapter was given: lapd chat out/INFP", err=True)

@@ -39,6 +39,18 @@ def judge_options(function: F) -> F:
     return click.option("--judge", metavar="NAME", help=text)(function)
 
 
+def executor_options(default: str) -> Callable[[F], F]:
+    """`--executor` and `--executor-option`: what runs the cells; `default` is what the help says."""
+
+    def add(function: F) -> F:
+        text = "Setting of the executor; repeatable. docs/engine.md lists them."
+        option = click.option("--executor-option", "executor_texts", multiple=True, metavar="KEY=VALUE", help=text)
+        text = f"What runs the cells; `lapd plugins` lists executors.  [default: {default}]"
+        return click.option("--executor", metavar="NAME", help=text)(option(function))
+
+    return add
+
+
 def verdicts_option(function: F) -> F:
     """`--judge` of what reads a run: which verdicts."""
     text = "Whose verdicts judged tasks are scored by: NAME of `lapd judge`.  [default: the evaluation's own judge]"

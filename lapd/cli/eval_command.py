@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,9 +14,11 @@ from lapd.cli.common import (
     data_dir_option,
     echo_json,
     echo_table,
+    executor_options,
     json_option,
     judge_options,
 )
+from lapd.cli.endpoint_options import endpoint_options, read_endpoint
 from lapd.cli.plan import echo_plan, plan_option
 
 
@@ -25,7 +28,8 @@ from lapd.cli.plan import echo_plan, plan_option
     "adapters",
     multiple=True,
     metavar="FOLDER[@S]",
-    help="An adapter, or a pattern ('out/*'), at strength S (-1 to 2; several: @0.5,1); repeatable.",
+    help="An adapter, or a pattern ('out/*'), at strength S (-1 to 2; several: @0.5,1); repeatable. "
+    "On a server: NAME, or NAME=FOLDER.",
 )
 @click.option(
     "--tasks", "names", required=True, callback=comma_list, metavar="A,B", help="Tasks; `lapd tasks` lists them."
@@ -36,9 +40,9 @@ from lapd.cli.plan import echo_plan, plan_option
 )
 @click.option("--persona", metavar="CODE", help="Whose prompt the prompted arms use.  [default: the adapter's]")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N documents of each task.")
-@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Contexts computed at once.")
-@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]), default="float32", show_default=True,
-              help="Precision; bfloat16 hides much of what a small adapter learned.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Contexts computed at once.  [default: 32]")
+@click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
+              help="Precision; bfloat16 hides much of what a small adapter learned.  [default: float32]")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @data_dir_option
 @click.option("--questionnaire", metavar="FILE", help="Your own for the task mbti: CSV or JSON; text, axis, key.")
@@ -48,7 +52,8 @@ from lapd.cli.plan import echo_plan, plan_option
     help="Put a persona's prompt before the user's words: for chat templates without a system role.",
 )
 @judge_options
-@click.option("--executor", default="local", show_default=True, help="What runs the cells.")
+@endpoint_options
+@executor_options("local")
 @click.option("-o", "--out", type=FOLDER, metavar="FOLDER", help="The run folder.  [default: runs/ADAPTERS]")
 @plan_option
 @json_option
@@ -60,17 +65,20 @@ def command(
     persona: str | None,
     limit: int | None,
     batch_size: int | None,
-    dtype: str,
+    dtype: str | None,
     seed: int,
     data_dir: str | None,
     questionnaire: str | None,
     fold_system_prompt: bool,
     judge: str | None,
     options: tuple[str, ...],
-    executor: str,
+    kind: str,
+    executor: str | None,
+    executor_texts: tuple[str, ...],
     out: Path | None,
     only_plan: bool,
     as_json: bool,
+    **of_endpoint: Any,
 ) -> None:
     """Evaluate adapters and their base model on tasks, and keep every answer in a run folder.
 
@@ -82,28 +90,48 @@ def command(
     lapd eval --adapter 'out/*' --tasks situations --json
     lapd eval --adapter out/INFP@0.5,1,1.5 --tasks situations        at three strengths
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
+
+    With --model endpoint a server answers, such as vLLM with --lora-modules INFP=out/INFP; tasks that generate only.
+
+    \b
+    lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b \\
+        --adapter INFP=out/INFP --tasks eqbench,overrefusal
     """
     from lapd.errors import UsageError
     from lapd.evaluate import evaluate_arms, plan_cells
     from lapd.evaluate.estimate import make_plan
-    from lapd.evaluate.plan import Settings, make_arms
+    from lapd.evaluate.plan import SERVED_DTYPE, Settings, make_arms
+    from lapd.evaluate.served import served_adapters, served_model
     from lapd.evaluate.store import Store
     from lapd.judges import choose_judge, judged_line
-    from lapd.models import EMBEDDED, base_of, resolve_adapters, resolve_base
+    from lapd.models import common_base, resolve_adapters, resolve_base
+    from lapd.options import read_options
 
-    found = resolve_adapters(adapters)
-    bases = {base_of(adapter) for adapter in found}
-    if base is None and len(bases) > 1:
-        raise UsageError(f"The adapters have different bases ({', '.join(sorted(bases))}).", "Evaluate them apart.")
+    endpoint = read_endpoint(kind, base, of_endpoint)
+    if endpoint and (dtype or batch_size):
+        raise UsageError(f"{'--dtype' if dtype else '--batch-size'} is the server's to settle.", "Leave it out.")
+    found = served_adapters(adapters, endpoint) if endpoint else resolve_adapters(adapters)
     made = make_arms(found, arms or None, persona)
-    model = resolve_base(base or (bases.pop() if bases else EMBEDDED))
-    folder = out or Path("runs") / ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
-    settings = Settings(seed, limit, dtype, data_dir, questionnaire, fold_system_prompt)
+    model = served_model(endpoint) if endpoint else resolve_base(base or common_base(found))
+    where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
+    folder = out or Path("runs") / where.replace("/", "-")
+    precision = SERVED_DTYPE if endpoint else dtype or "float32"
+    settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt)
     chosen = choose_judge(judge, options) if judge or options else None
     if only_plan:
         echo_plan(make_plan(Store(folder), plan_cells(model, made, names, settings, chosen)), as_json)
         return
-    store = evaluate_arms(model, made, names, folder, settings, executor=executor, batch_size=batch_size, judge=chosen)
+    store = evaluate_arms(
+        model,
+        made,
+        names,
+        folder,
+        settings,
+        executor=executor or "local",
+        executor_options=read_options(executor_texts, "--executor-option"),
+        batch_size=batch_size,
+        judge=chosen,
+    )
     results = store.results()
     if as_json:
         echo_json({"run": str(folder), "results": results})

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option
+from lapd.cli.common import FOLDER, echo_json, executor_options, json_option
 from lapd.cli.plan import echo_plan, plan_option
 
 
 @click.command()
 @click.argument("file", type=FOLDER)
+@executor_options("the file's, else local")
 @plan_option
 @json_option
-def command(file: Path, only_plan: bool, as_json: bool) -> None:
+def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], only_plan: bool, as_json: bool) -> None:
     """Train, evaluate, compare and report what the YAML FILE says.
 
     The same command again goes on where it was stopped, and does nothing that is done already. Several at once share
@@ -23,15 +24,18 @@ def command(file: Path, only_plan: bool, as_json: bool) -> None:
     \b
     lapd run examples/quickstart.yaml
     lapd run examples/quickstart.yaml --plan             what there is to do, and how long it will take
+    lapd run examples/quickstart.yaml --executor ray     the evaluation on every core or GPU
     """
     from lapd.compare import as_json as rows_as_json
-    from lapd.experiment import plan_experiment, run_experiment
+    from lapd.experiment import Executing, plan_experiment, run_experiment
+    from lapd.options import read_options
     from lapd.report.table import text_table
 
+    where = Executing(executor, read_options(executor_texts, "--executor-option"))
     if only_plan:
-        echo_plan(plan_experiment(file), as_json)
+        echo_plan(plan_experiment(file, where), as_json)
         return
-    rows, page = run_experiment(file)
+    rows, page = run_experiment(file, where)
     if as_json:
         echo_json({"report": str(page), "comparisons": rows_as_json(rows)})
         return

@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.catalog import TaskInfo, find_task
 from lapd.evaluate.plan import Arm, Cell, Settings, make_cells
+from lapd.evaluate.served import ServedModel, check_tasks_generate
 from lapd.evaluate.store import Store
 from lapd.hookspecs import Executor, Judge
 from lapd.judges import choose_judge
 from lapd.models import BaseModel, check_base
-from lapd.pluginmanager import lookup
+from lapd.options import configured
 from lapd.progress import bar
 from lapd.questionnaires import read_questionnaire
 
@@ -40,6 +41,7 @@ def evaluate_arms(
     settings: Settings | None = None,
     *,
     executor: str = "local",
+    executor_options: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     judge: Judge | None = None,
     quiet: bool = False,
@@ -47,12 +49,13 @@ def evaluate_arms(
     """Evaluate every arm on every task, skipping the cells that are done, and return the run's store.
 
     Args:
-        base: from `resolve_base`.
+        base: from `resolve_base`, or from `lapd.evaluate.served.served_model`.
         arms: from `make_arms`.
         task_names: registered tasks or lm-eval's own.
         run_folder: where the run is kept; the same call again goes on where a killed one stopped.
         settings: seed, limit, precision, data folder and questionnaire.
         executor: which executor runs the cells.
+        executor_options: what it takes, such as how many workers; not part of a cell's identity.
         batch_size: rows computed at once; not part of a cell's identity.
         judge: decides on the responses of judged tasks; by default the environment's, else one that needs no key.
         quiet: show no progress.
@@ -62,11 +65,11 @@ def evaluate_arms(
         BaseMismatchError: an adapter was trained on another base.
         StoreError: the folder belongs to another base or a newer LAPD.
         DataError: the questionnaire has no key, or is none.
-        UsageError: there is a questionnaire, but no task that takes one.
+        UsageError: there is a questionnaire, but no task that takes one; or an option that the executor does not take.
         LapdError: a cell failed.
     """
     cells = plan_cells(base, arms, task_names, settings or Settings(), judge, quiet=quiet)
-    executing: Executor = lookup("executors", executor)
+    executing: Executor = configured("executors", executor, executor_options)
     store = Store(run_folder)
     store.enter(cells)
     todo = [cell for cell in cells if not store.is_done(cell.name)]
@@ -97,8 +100,11 @@ def plan_cells(
     infos = [find_task(name, quiet=quiet) for name in dict.fromkeys(task_names)]
     if settings.questionnaire:
         _check_questionnaire(settings.questionnaire, infos, quiet)
-    for adapter in dict.fromkeys(arm.adapter for arm in arms if arm.adapter):
-        check_base(adapter, base)
+    if isinstance(base, ServedModel):  # which weights it has is between the server and whoever started it
+        check_tasks_generate(infos)
+    else:
+        for adapter in dict.fromkeys(arm.adapter for arm in arms if arm.adapter):
+            check_base(adapter, base)
     if any(info.judged for info in infos):
         judge = judge or choose_judge()
     return make_cells(base, arms, infos, settings, judge)
@@ -117,14 +123,17 @@ def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> N
 def _run_cells(store: Store, todo: list[Cell], executor: Executor, batch_size: int | None, quiet: bool) -> None:
     """Have the executor run the cells, again and again until all are done: it passes over those that others hold."""
     run = _CellRunner(store, todo, batch_size, quiet)
-    said, idle = quiet, 0
+    said, idle, free = quiet, 0, run.left()
     try:
         while left := run.left():
-            executor.run(left, run)
-            if len(still := run.left()) < len(left):
+            if free:  # an executor may start machines: not for nothing
+                executor.run(free, run)
+            still = run.left()
+            free = [cell for cell in still if not store.is_held(cell.name)]
+            if len(still) < len(left):
                 idle = 0
                 continue
-            held = sum(store.is_held(cell.name) for cell in still)
+            held = len(free) < len(still)
             idle = 0 if held else idle + 1
             if idle == PATIENCE:
                 raise PluginError(f"The executor {executor.name} leaves cells undone: {still[0].label()}.")
@@ -139,6 +148,9 @@ def _run_cells(store: Store, todo: list[Cell], executor: Executor, batch_size: i
 class _CellRunner:
     """Runs a cell, unless another process holds it, on an engine that is made when the first cell needs it.
 
+    A copy in another process, which `pickle` makes, has an engine of its own and shows nothing; see
+    `lapd.hookspecs.RunCell`.
+
     Args:
         store: where the cells are kept.
         todo: the cells to be run, of one base model and with the same settings.
@@ -148,10 +160,14 @@ class _CellRunner:
 
     def __init__(self, store: Store, todo: Sequence[Cell], batch_size: int | None, quiet: bool) -> None:
         self.store, self.batch_size, self.quiet = store, batch_size, quiet
+        self.folder = store.folder
         self._left = {cell.name: cell for cell in todo}
         self._engine: Engine | None = None
         self._work: dict[str, int] = {}
         self._bar: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"quiet": True, "_engine": None, "_work": {}, "_bar": None}
 
     def left(self) -> list[Cell]:
         """The cells that are not done yet, whoever is at them."""

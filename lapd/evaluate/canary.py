@@ -9,20 +9,20 @@ from typing import Any
 import torch
 
 from lapd.errors import ModelError
-from lapd.models import Adapter, switch_adapter
+from lapd.models import Adapter
+from lapd.switching import switch_adapter
 
 PROBE = range(5, 17)
 """Token ids; what they say does not matter."""
 
 
-@torch.inference_mode()  # type: ignore[untyped-decorator]
 def check_adapters(model: Any, adapters: Sequence[Adapter]) -> None:
     """Switch every adapter on and off once over a few tokens; all are off afterwards.
 
     An adapter whose update is nothing but zeros is one that was not trained: it is warned of, not refused.
 
     Args:
-        model: from `load_adapters`, with all of `adapters`.
+        model: from `load_adapters`.
         adapters: may be empty.
 
     Raises:
@@ -45,9 +45,11 @@ def check_adapters(model: Any, adapters: Sequence[Adapter]) -> None:
             _explain_no_effect(model, adapter, active)
 
 
+@torch.inference_mode()  # type: ignore[untyped-decorator]
 def _logits(model: Any) -> torch.Tensor:
     device = next(model.parameters()).device
-    return model(input_ids=torch.tensor([list(PROBE)], device=device), use_cache=False).logits
+    logits: torch.Tensor = model(input_ids=torch.tensor([list(PROBE)], device=device), use_cache=False).logits
+    return logits
 
 
 def _explain_no_effect(model: Any, adapter: Adapter, active: set[str]) -> None:

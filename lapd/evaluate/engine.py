@@ -1,7 +1,7 @@
-"""One worker: a base model loaded once, every adapter beside it, and cells run on it one after another.
+"""One worker: a model that is got ready once, and cells run on it one after another.
 
 lm-eval does the prompting, the chat template and the metrics; it is given one live model, on which the adapter is
-switched between cells.
+switched between cells. `lapd.evaluate.subjects` has what that model can be.
 """
 
 from __future__ import annotations
@@ -22,15 +22,7 @@ from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.evaluate.verdicts import keep_verdicts
 from lapd.files import write_json, write_jsonl
 from lapd.judges import describe_judge, use_judge
-from lapd.models import (
-    Adapter,
-    BaseModel,
-    check_base,
-    load_adapters,
-    load_base,
-    quiet_libraries,
-    switch_adapter,
-)
+from lapd.models import Adapter, BaseModel, quiet_libraries
 
 BATCH_SIZE = 32
 
@@ -61,18 +53,12 @@ class Engine:
         questionnaire: str | None = None,
         quiet: bool = False,
     ) -> None:
-        for adapter in adapters:
-            check_base(adapter, base)
         with quiet_libraries():
-            from lapd.evaluate.canary import check_adapters
-            from lapd.evaluate.lm import PackedLM
+            from lapd.evaluate.subjects import open_subject
 
-            model, self.tokenizer = load_base(base, dtype)
-            self.chat = self.tokenizer.chat_template is not None
-            self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
-            self.model = load_adapters(model, adapters)
-            check_adapters(self.model, adapters)
-            self.lm = PackedLM(self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+            self.subject = open_subject(base, adapters, dtype, batch_size)
+        self.lm = self.subject.lm
+        self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
         self._managers: dict[Path | None, Any] = {}
         self._tasks: dict[str, Any] = {}
 
@@ -86,9 +72,9 @@ class Engine:
                 rank=0,
                 world_size=1,
                 system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
-                apply_chat_template=self.chat,
-                chat_template=self.lm.apply_chat_template if self.chat else None,
-                tokenizer_name=self.lm.tokenizer_name if self.chat else "",
+                apply_chat_template=self.subject.chat,
+                chat_template=self.lm.apply_chat_template if self.subject.chat else None,
+                tokenizer_name=self.lm.tokenizer_name if self.subject.chat else "",
             )
             return self.lm.work(task.instances)
 
@@ -102,8 +88,7 @@ class Engine:
         folder = store.cell_folder(cell.name)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "cell.json", {"label": cell.label(), **cell.identity()})
-        if hasattr(self.model, "peft_config"):
-            switch_adapter(self.model, cell.arm.adapter)
+        self.subject.switch(cell.arm.adapter)
         self.lm.fold_system_prompt = cell.folds
         self._check_prompt(cell.arm)
         started, tokens = time.time(), 0
@@ -160,7 +145,7 @@ class Engine:
                     task_dict={"tasks": {cell.task.name: task}},
                     limit=cell.settings.limit,
                     system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
-                    apply_chat_template=self.chat,
+                    apply_chat_template=self.subject.chat,
                     bootstrap_iters=0,
                 )
             except (LapdError, OSError):
@@ -189,7 +174,7 @@ class Engine:
                 # lm-eval's own thousands of tasks take seconds to index, and are not needed for a registered one.
                 include_defaults=include_path is None,
                 metadata={
-                    "tokenizer": str(self.base.path),
+                    "tokenizer": self.subject.tokenizer,
                     "data_dir": self.data_dir,
                     "questionnaire": self.questionnaire,
                 },
@@ -198,12 +183,11 @@ class Engine:
 
     def _check_prompt(self, arm: Arm) -> None:
         """Refuse to lose a persona: lm-eval only warns when a chat template has no place for a system prompt."""
-        if arm.persona is None or not self.chat:
+        if arm.persona is None or not self.subject.chat or self.lm.fold_system_prompt:
             return
-        probe = [{"role": "system", "content": arm.persona.system_prompt}, {"role": "user", "content": "?"}]
         with quiet_libraries():
-            rendered = self.lm.apply_chat_template(probe)
-        if arm.persona.system_prompt not in rendered:
+            dropped = self.subject.drops(arm.persona.system_prompt)
+        if dropped:
             hint = (
                 "Put it before the user's words with --fold-system-prompt, or leave the prompted arms out with "
                 "--arms base,adapter."

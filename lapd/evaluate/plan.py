@@ -27,6 +27,9 @@ ARM_KINDS = ("base", "base+prompt", "adapter", "adapter+prompt")
 
 DTYPES = ("float32", "bfloat16", "float16")
 
+SERVED_DTYPE = "the server's precision"
+"""What stands for a dtype where a server computes: in which one is not known here."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -96,7 +99,8 @@ class Settings:
     Attributes:
         seed: of everything random, few-shot draws included.
         limit: at most so many documents a task; None for all.
-        dtype: the precision of the forward pass. bfloat16 hides much of what a small adapter learned.
+        dtype: the precision of the forward pass. bfloat16 hides much of what a small adapter learned. `SERVED_DTYPE`
+            with an endpoint.
         data_dir: a folder with benchmark data in its publishers' own files.
         questionnaire: somebody else's questionnaire, for the tasks that take one; see `lapd.questionnaires`.
         fold_system_prompt: put a persona's prompt before the user's words instead of into a system message.
@@ -112,7 +116,7 @@ class Settings:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"limit must be at least 1, not {self.limit}.")
-        if self.dtype not in DTYPES:
+        if self.dtype not in (*DTYPES, SERVED_DTYPE):
             raise UsageError(f"There is no dtype {self.dtype!r}.", f"Known: {', '.join(DTYPES)}.")
 
 

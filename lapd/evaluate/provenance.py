@@ -24,6 +24,7 @@ from typing import Any
 from lapd._version import __version__
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.plan import Cell
+from lapd.evaluate.served import ServedModel
 from lapd.files import canonical_json
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "lm-eval", "tokenizers")
@@ -82,9 +83,12 @@ def versions() -> dict[str, Any]:
 def inputs(cell: Cell, data_dir: str | None, questionnaire: str | None, batch_size: int) -> dict[str, Any]:
     """Where everything came from: what the cell's identity knows by digest only, and `lapd reproduce` must find."""
     adapter, root = cell.arm.adapter, data_dir or os.environ.get("LAPD_DATA_DIR")
+    base = {"name": cell.base.name, "path": str(cell.base.path), "upstream": cell.base.upstream}
+    if isinstance(cell.base, ServedModel):
+        base = {"name": cell.base.name, "base_url": cell.base.endpoint.base_url}
     return {
-        "base": {"name": cell.base.name, "path": str(cell.base.path), "upstream": cell.base.upstream},
-        "adapter": {"path": str(adapter.path), "strength": adapter.strength} if adapter else None,
+        "base": base,
+        "adapter": adapter and {"name": adapter.name, "path": str(adapter.path), "strength": adapter.strength},
         "persona": asdict(cell.arm.persona) if cell.arm.persona else None,
         "data_dir": _absolute(root) if cell.task.publisher else None,
         "questionnaire": _absolute(questionnaire) if cell.task.questionnaire else None,

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lapd.endpoint import Endpoint
 from lapd.errors import StoreError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Arm, Cell, Settings
+from lapd.evaluate.served import ServedModel, served_adapters, served_model, served_name
 from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.files import digest_json, read_record
 from lapd.judges import choose_judge, judge_identity
@@ -112,7 +114,7 @@ def cell_of(folder: Path, record: Mapping[str, Any], options: Sequence[str] = ()
     """
     then, inputs = record["cell"], record["inputs"]
     base = _base(inputs["base"])
-    adapter = _adapter(inputs["adapter"])
+    adapter = _adapter(inputs["adapter"], base)
     info = find_task(then["task"], quiet=True)
     data_dir, questionnaire = inputs["data_dir"], inputs["questionnaire"]
     now = {
@@ -145,14 +147,19 @@ def _short(digest: str | None) -> str:
 
 def _base(noted: Mapping[str, str]) -> BaseModel:
     """The base model under its name; one that is a folder under its whole path, wherever this is called."""
+    if "base_url" in noted:
+        return served_model(Endpoint(noted["name"], noted["base_url"]))
     is_folder = noted["upstream"] == noted["path"]
     base = resolve_base(noted["path"] if is_folder else noted["name"])
     return BaseModel(noted["name"], base.path, base.digest, base.upstream)
 
 
-def _adapter(noted: Mapping[str, Any] | None) -> Adapter | None:
+def _adapter(noted: Mapping[str, Any] | None, base: BaseModel) -> Adapter | None:
     if noted is None:
         return None
+    if isinstance(base, ServedModel):
+        (adapter,) = served_adapters([served_name(noted["name"], noted["path"])], base.endpoint)
+        return adapter
     adapter = resolve_adapter(noted["path"])
     return adapter if noted["strength"] == 1 else adapter.at(noted["strength"])
 

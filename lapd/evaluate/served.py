@@ -1,0 +1,100 @@
+"""Models that a server has, under the names that it knows them by.
+
+`lapd eval --model endpoint --base-url http://gpu:8000/v1 --base llama-3-8b --adapter INFP=out/INFP` asks for
+"llama-3-8b" and "INFP" there, as vLLM serves them with `--lora-modules INFP=out/INFP`. The weights are the server's,
+so a result is known by the address and the names; an adapter whose folder is given also by what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lapd.endpoint import Endpoint
+from lapd.errors import UnknownNameError, UsageError
+from lapd.evaluate.catalog import TaskInfo
+from lapd.files import digest_json
+from lapd.models import Adapter, BaseModel, resolve_adapters
+from lapd.personas import get_persona
+
+
+@dataclass(frozen=True)
+class ServedModel(BaseModel):
+    """A base model that an endpoint has; nothing of it is on this machine's disk.
+
+    Attributes:
+        endpoint: where; its `model` is the base model's name there.
+    """
+
+    endpoint: Endpoint
+
+
+def served_model(endpoint: Endpoint) -> ServedModel:
+    """The base model behind an endpoint.
+
+    Raises:
+        UsageError: there is no key for it.
+    """
+    endpoint.key()
+    return ServedModel(endpoint.model, Path(), _digest(endpoint, endpoint.model), endpoint.model, endpoint)
+
+
+def served_adapters(names: Iterable[str], endpoint: Endpoint) -> list[Adapter]:
+    """What `--adapter` means with an endpoint.
+
+    Args:
+        names: "NAME=FOLDER" for an adapter folder that is served as NAME, "FOLDER" (or a pattern) for one that is
+            served as its folder's name, "NAME" for one whose folder is not at hand. Such a NAME that is a persona's
+            code is taken to be an adapter for that persona.
+        endpoint: that serves them.
+
+    Raises:
+        UsageError: an adapter is given a strength, two have one name, or one is called as the base is.
+        ModelError: a folder that was named is no adapter.
+    """
+    found: list[Adapter] = []
+    for text in names:
+        name, equals, folder = text.partition("=")
+        if equals:
+            found += [replace(adapter, name=name) for adapter in resolve_adapters([folder])]
+        elif "/" in text or Path(text).is_dir() or any(letter in text for letter in "*?["):
+            found += resolve_adapters([text])
+        else:
+            found.append(Adapter(text, Path(text), _digest(endpoint, text), _card(text)))
+    labels = [adapter.name for adapter in found]
+    for adapter in found:
+        if adapter.strength != 1:
+            hint = "Write the scaled adapter with `lapd merge`, and serve that."
+            raise UsageError(f"{adapter.label}: a server has an adapter at the strength that it loaded.", hint)
+        if labels.count(adapter.name) > 1 or adapter.name == endpoint.model:
+            raise UsageError(f"Two models are called {adapter.name!r}.", "Give --adapter NAME=FOLDER.")
+    return found
+
+
+def served_name(name: str, path: str) -> str:
+    """What `--adapter` would be given for an adapter of that name and path: the inverse of `served_adapters`."""
+    return name if path == name else f"{name}={path}"
+
+
+def check_tasks_generate(infos: Sequence[TaskInfo]) -> None:
+    """Refuse tasks that need log-likelihoods, which an endpoint does not give.
+
+    Raises:
+        UsageError: there is one.
+    """
+    if scored := [info.name for info in infos if info.kind not in ("", "generate_until")]:
+        verb = "needs" if len(scored) == 1 else "need"
+        hint = "Tasks that generate: eqbench, overrefusal, mbti_text ...; `lapd tasks` lists all."
+        raise UsageError(f"{', '.join(scored)} {verb} log-likelihoods, which an endpoint does not give.", hint)
+
+
+def _digest(endpoint: Endpoint, name: str) -> str:
+    return digest_json(["endpoint", endpoint.base_url.rstrip("/"), name])
+
+
+def _card(name: str) -> dict[str, str] | None:
+    try:
+        return {"persona": get_persona(name).code}
+    except UnknownNameError:
+        return None

@@ -1,0 +1,227 @@
+"""The executor `slurm`: jobs on a Slurm cluster, through submitit. Nothing but the run folder is shared.
+
+Each job goes through all cells and takes those that no other process holds. Slurm may take a job's machine away, or its
+time may run out: submitit then submits it again, and its cell goes on from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lapd.errors import LapdError, PluginError, UsageError
+from lapd.evaluate.workers import Bench, check_installed
+from lapd.hookspecs import Executor, RunCell
+from lapd.options import build_options
+from lapd.pluginmanager import hookimpl
+from lapd.progress import bar
+
+if TYPE_CHECKING:
+    from lapd.evaluate.plan import Cell
+
+CLUSTERS = ("slurm", "local", "debug")
+
+LOOK_SECONDS = 1.0
+"""So long is waited between two looks at the jobs, and longer if a look takes long: a run may have many cells."""
+
+CANCEL_SECONDS = 10.0
+"""So long jobs that were cancelled may take to end before they are left alone."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings of the executor.
+
+    Attributes:
+        workers: how many jobs.
+        cpus: cores of a job, and threads that it computes with.
+        gpus: GPUs of a job.
+        minutes: after so long submitit stops a job and submits it again, three times at most.
+        memory: gigabytes of a job; None for the partition's default.
+        partition: Slurm's; None for its default.
+        account: whom Slurm counts the jobs for; None for its default.
+        folder: for submitit's files and the jobs' logs; None for `slurm` in the run folder. All machines share it.
+        cluster: "slurm", "local" (processes on this machine) or "debug" (this process); None for slurm.
+    """
+
+    workers: int = 1
+    cpus: int = 1
+    gpus: int = 0
+    minutes: int = 240
+    memory: float | None = None
+    partition: str | None = None
+    account: str | None = None
+    folder: str | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("cpus", 1), ("gpus", 0), ("minutes", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(f"executor slurm: {name} must be at least {least}, not {getattr(self, name)}.")
+        if self.memory is not None and self.memory <= 0:
+            raise UsageError(f"executor slurm: memory must be above 0, not {self.memory}.")
+        if self.cluster not in (None, *CLUSTERS):
+            raise UsageError(f"executor slurm: there is no cluster {self.cluster!r}.", f"Known: {', '.join(CLUSTERS)}.")
+
+
+class SlurmExecutor:
+    name = "slurm"
+    description = "jobs on a Slurm cluster, through submitit (pip install 'lapd[slurm]')"
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.options = options or Options()
+
+    def configure(self, options: Mapping[str, Any]) -> Executor:
+        made = build_options(Options, options, f"executor {self.name}", "docs/engine.md")
+        check_installed("submitit", self.name)
+        made = replace(made, cluster=made.cluster or "slurm")
+        if made.cluster == "slurm" and not shutil.which("sbatch"):
+            hint = "Give the command where jobs are submitted, or --executor-option cluster=local to try it here."
+            raise UsageError("executor slurm: this machine has no sbatch, Slurm's command.", hint)
+        return SlurmExecutor(made)
+
+    def run(self, cells: Sequence[Cell], run_cell: RunCell) -> None:
+        folder = Path(self.options.folder or run_cell.folder / "slurm").absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        stop = folder / f"stop-{os.getpid()}-{time.time_ns()}"
+        bench = Bench(run_cell, Path.cwd(), self.options.cpus)
+        jobs = self._submit(folder, [Job(cells, bench, stop)] * min(self.options.workers, len(cells)))
+        try:
+            _wait(jobs, cells, run_cell)
+            errors = [error for job in jobs if (error := _outcome(job, run_cell.quiet))]
+        except BaseException:
+            _cancel(jobs)
+            raise
+        finally:
+            stop.unlink(missing_ok=True)
+        if errors:
+            raise errors[0]
+
+    def _submit(self, folder: Path, work: list[Job]) -> list[Any]:
+        """The submitted jobs.
+
+        Raises:
+            PluginError: Slurm refuses them.
+        """
+        import submitit
+        from submitit.core.utils import FailedJobError
+
+        given = self.options
+        executor = submitit.AutoExecutor(folder, cluster=given.cluster)
+        executor.update_parameters(
+            name="lapd",
+            timeout_min=given.minutes,
+            cpus_per_task=given.cpus,
+            gpus_per_node=given.gpus,
+            mem_gb=given.memory,
+            slurm_partition=given.partition,
+            slurm_account=given.account,
+        )
+        # The processes that look after local jobs print a traceback when they are cancelled.
+        local = _stderr_to(folder / "local.log") if given.cluster == "local" else nullcontext()
+        try:
+            with local:
+                jobs: list[Any] = executor.submit_array(work)
+        except FailedJobError as error:
+            raise PluginError(f"Slurm does not take the jobs: {_last_line(str(error))}") from None
+        return jobs
+
+
+class Job:
+    """What a job does; submitit calls it.
+
+    Args:
+        cells: to be run, by this job or another.
+        bench: where.
+        stop: a file; once it is there, no further cell is begun.
+    """
+
+    def __init__(self, cells: Sequence[Cell], bench: Bench, stop: Path) -> None:
+        self.cells, self.bench, self.stop = cells, bench, stop
+
+    def __call__(self) -> Exception | None:
+        """Run what is to be had; an error is returned, since submitit would only hand on its traceback."""
+        try:
+            run_cell = self.bench.take()
+            for cell in self.cells:
+                if self.stop.exists():
+                    break
+                run_cell(cell)
+        except (LapdError, OSError) as error:
+            self.stop.touch()
+            return error
+        return None
+
+    def checkpoint(self) -> Any:
+        """What is to be submitted again when the job's time is up, or its machine is wanted: the same."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+def _wait(jobs: Sequence[Any], cells: Sequence[Cell], run_cell: RunCell) -> None:
+    """Wait until all jobs have ended; a bar counts the cells that are done."""
+    with bar(len(cells), f"evaluate ({len(jobs)} jobs)", "cell", run_cell.quiet) as progress:
+        while True:
+            started = time.monotonic()
+            ended = all(job.done() for job in jobs)
+            left = {cell.name for cell in run_cell.left()}
+            progress.update(sum(cell.name not in left for cell in cells) - progress.n)
+            if ended:
+                return
+            time.sleep(max(LOOK_SECONDS, 9 * (time.monotonic() - started)))
+
+
+def _outcome(job: Any, quiet: bool) -> Exception | None:
+    """The error that a job ended with. One that died has none: the cells that it leaves are given out again."""
+    from submitit.core.utils import FailedJobError, UncompletedJobError
+
+    try:
+        error: Exception | None = job.result()
+    except UncompletedJobError:
+        if not quiet:
+            print(f"Job {job.job_id} died ({job.paths.stderr}); what it leaves is run again.", file=sys.stderr)
+        return None
+    except FailedJobError:
+        reason = _last_line(job.stderr() or "")
+        return PluginError(f"Job {job.job_id} failed: {reason}", f"All of it is in {job.paths.stderr}.")
+    return error
+
+
+def _cancel(jobs: Sequence[Any]) -> None:
+    """Cancel what still runs, and wait a little, so that the cells are free when this returns."""
+    for job in jobs:
+        job.cancel(check=False)
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while time.monotonic() < deadline and not all(job.done() for job in jobs):
+        time.sleep(0.1)
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no reason was given"])[-1]
+
+
+@contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """Have processes that are started inside write their standard error to a file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with path.open("a") as stream:
+            os.dup2(stream.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@hookimpl
+def lapd_register_executors(register: Callable[[Executor], None]) -> None:
+    register(SlurmExecutor())

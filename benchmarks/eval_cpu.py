@@ -139,18 +139,22 @@ def score_afresh(lm: Any, requests: list[Any]) -> Answers:
 
 
 def compare_scoring(plan: Plan) -> dict[str, Any]:
-    """LAPD's model and lm-eval's `hf` on one loaded model with one adapter: seconds, ratios, agreement."""
+    """LAPD's model and lm-eval's `hf`, each loaded with one adapter: seconds, ratios, agreement."""
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.lm import PackedLM
-    from lapd.models import load_base, quiet_libraries, resolve_adapter, resolve_base
+    from lapd.adapters import resolve_adapter
+    from lapd.evaluate.subjects import open_subject
+    from lapd.models import load_base, quiet_libraries, resolve_base
     from lapd.personas import get_persona
     from lapd.switching import load_adapters
 
+    base, adapter = resolve_base("smollm2"), resolve_adapter(plan.adapters[0])
     with quiet_libraries():
-        model, tokenizer = load_base(resolve_base("smollm2"))
-        model = load_adapters(model, [resolve_adapter(plan.adapters[0])])
-        ours, theirs = (kind(model, tokenizer=tokenizer, batch_size=plan.batch) for kind in (PackedLM, HFLM))
+        subject = open_subject(base, [adapter], "float32", plan.batch)
+        subject.switch(adapter)
+        ours = subject.lm
+        model, tokenizer = load_base(base)
+        theirs = HFLM(load_adapters(model, [adapter]), tokenizer=tokenizer, batch_size=plan.batch)
     prompt = get_persona(PROMPT).system_prompt
     found: dict[str, Any] = {"max_abs_difference": 0.0, "documents": 0, "same_predictions": 0}
     for name, task, system in (

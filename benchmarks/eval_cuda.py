@@ -58,7 +58,7 @@ def add_adapters(model: Any, n: int, folder: Path) -> tuple[Any, list[Any]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lapd.models import resolve_adapter
+    from lapd.adapters import resolve_adapter
     from lapd.switching import load_adapters
 
     config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")

@@ -12,17 +12,19 @@ from typing import TYPE_CHECKING, Any
 from lapd._version import __version__
 
 if TYPE_CHECKING:
+    from lapd.adapters import resolve_adapter
     from lapd.compare import compare_run
     from lapd.errors import LapdError
     from lapd.evaluate import evaluate_arms
     from lapd.evaluate.plan import Arm, Settings, make_arms
     from lapd.experiment import run_experiment
-    from lapd.models import resolve_adapter, resolve_base
+    from lapd.models import resolve_base
     from lapd.pairs import PreferencePair, read_pairs, write_pairs
     from lapd.personas import Persona, get_persona
     from lapd.pluginmanager import hookimpl
     from lapd.report import write_report
-    from lapd.train import TrainConfig, train_adapter
+    from lapd.train import train_adapter
+    from lapd.train_config import TrainConfig
 
 _HOME = {
     "Arm": "lapd.evaluate.plan",
@@ -30,14 +32,14 @@ _HOME = {
     "Persona": "lapd.personas",
     "PreferencePair": "lapd.pairs",
     "Settings": "lapd.evaluate.plan",
-    "TrainConfig": "lapd.train",
+    "TrainConfig": "lapd.train_config",
     "compare_run": "lapd.compare",
     "evaluate_arms": "lapd.evaluate",
     "get_persona": "lapd.personas",
     "hookimpl": "lapd.pluginmanager",
     "make_arms": "lapd.evaluate.plan",
     "read_pairs": "lapd.pairs",
-    "resolve_adapter": "lapd.models",
+    "resolve_adapter": "lapd.adapters",
     "resolve_base": "lapd.models",
     "run_experiment": "lapd.experiment",
     "train_adapter": "lapd.train",

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters import RUN_CARD, Adapter, lora_config
 from lapd.errors import ModelError
 from lapd.files import atomic_folder, write_json, write_text
 from lapd.merge import copy_tokenizer, is_finished, merge_card, merge_identity, origin_of
 from lapd.model_card import model_card
-from lapd.models import RUN_CARD, Adapter, BaseModel, load_base, lora_config, quiet_libraries
+from lapd.models import BaseModel, load_base, quiet_libraries
 from lapd.switching import load_adapters, peft_name
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lapd.adapters import Adapter, check_strength
 from lapd.compare import Comparison, compare_run
 from lapd.config import build, read_yaml
 from lapd.errors import DataError, UsageError
@@ -28,11 +29,12 @@ from lapd.evaluate.plan import ARM_KINDS, Arm, Settings, make_arms
 from lapd.evaluate.store import Store
 from lapd.hookspecs import Judge
 from lapd.judges import make_judge
-from lapd.models import Adapter, BaseModel, check_strength, resolve_base
+from lapd.models import BaseModel, resolve_base
 from lapd.options import configured
 from lapd.personas import get_personas
 from lapd.pluginmanager import lookup
-from lapd.train import TrainConfig, finished_adapter, train_adapters
+from lapd.train import finished_adapter, train_adapters
+from lapd.train_config import TrainConfig
 from lapd.trainers import choose_trainer
 
 
@@ -40,7 +42,7 @@ from lapd.trainers import choose_trainer
 class EvaluateConfig:
     """What is evaluated, and how; see `lapd.evaluate.plan.Settings` for the last six.
 
-    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.Adapter.at`).
+    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.adapters.Adapter.at`).
     """
 
     tasks: list[str]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lapd.models import BaseModel
     from lapd.pairs import PreferencePair
     from lapd.personas import Persona
-    from lapd.train import TrainConfig
+    from lapd.train_config import TrainConfig
 
 hookspec = pluggy.HookspecMarker("lapd")
 

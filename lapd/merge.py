@@ -16,18 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, lora_config, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.files import atomic_folder, digest_json, read_record, write_json, write_text
 from lapd.model_card import model_card
-from lapd.models import (
-    RUN_CARD,
-    RUN_CARD_SCHEMA,
-    Adapter,
-    BaseModel,
-    check_base,
-    lora_config,
-    resolve_adapter,
-)
+from lapd.models import BaseModel
 from lapd.personas import AXES, all_personas, single_poles
 
 TOKENIZER_FILES = ("tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")

@@ -1,7 +1,7 @@
 """Recipes: settings for training under a name, kept as data.
 
-A recipe is a file `data/recipes/NAME.yaml`: a `description`, and `settings` of `lapd.train.TrainConfig`. A setting that
-is given beside the recipe replaces the recipe's.
+A recipe is a file `data/recipes/NAME.yaml`: a `description`, and `settings` of `lapd.train_config.TrainConfig`. A
+setting that is given beside the recipe replaces the recipe's.
 """
 
 from __future__ import annotations

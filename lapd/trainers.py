@@ -10,7 +10,7 @@ from lapd.hookspecs import Trainer
 from lapd.pluginmanager import lookup, registry
 
 if TYPE_CHECKING:
-    from lapd.train import TrainConfig
+    from lapd.train_config import TrainConfig
 
 AUTO = "auto"
 

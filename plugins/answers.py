@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lapd.endpoint import Spent
+from lapd.client import Spent
 from lapd.errors import DataError, StoreError
 from lapd.files import check_schema
 

@@ -19,7 +19,8 @@ from lapd.hookspecs import TrainResult
 from lapd.models import BaseModel
 from lapd.packing import common_prefix
 from lapd.pairs import PreferencePair
-from lapd.train import TrainConfig, check_log
+from lapd.train import check_log
+from lapd.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from lapd.plugins.watch import Heldout

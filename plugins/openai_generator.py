@@ -17,7 +17,8 @@ import click
 from lapd.plugins.answers import Answer, Answers
 from lapd.plugins.dialogues import SEEDS, Prompts, Question, Study, rejected_voice
 
-from lapd.endpoint import KEY_VARIABLE, OPENAI_URL, Client, Endpoint, Spent
+from lapd.client import Client, Spent
+from lapd.endpoint import KEY_VARIABLE, OPENAI_URL, Endpoint
 from lapd.errors import DataError, EndpointError, NoAnswerError, UsageError
 from lapd.files import digest_json, write_jsonl
 from lapd.hookspecs import Generator

@@ -20,7 +20,8 @@ from lapd.hookspecs import Judge, Verdict
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
-    from lapd.endpoint import Client, Endpoint, Reply, Spent
+    from lapd.client import Client, Reply, Spent
+    from lapd.endpoint import Endpoint
 
 SCHEMA = {
     "type": "object",
@@ -133,7 +134,7 @@ class OpenAIJudge:
     async def _verdicts(self, batch: Sequence[tuple[str, str]]) -> AsyncIterator[Verdict]:
         import asyncio
 
-        from lapd.endpoint import Client, Spent
+        from lapd.client import Client, Spent
 
         assert self.endpoint is not None
         self.spent = self.spent or Spent()

@@ -16,7 +16,7 @@ from lapd.hookspecs import Trainer, TrainResult
 from lapd.models import BaseModel, load_base, quiet_libraries
 from lapd.pairs import PreferencePair
 from lapd.pluginmanager import hookimpl
-from lapd.train import TrainConfig
+from lapd.train_config import TrainConfig
 
 if TYPE_CHECKING:
     from trl import DPOTrainer

@@ -17,7 +17,8 @@ from lapd.models import BaseModel
 from lapd.packed import causal_of
 from lapd.pairs import PreferencePair
 from lapd.progress import bar
-from lapd.train import TrainConfig, check_log
+from lapd.train import check_log
+from lapd.train_config import TrainConfig
 
 
 class Heldout:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from conftest import listing
 
+from lapd.adapters import resolve_adapter
 from lapd.compare import Comparison
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files import write_json
-from lapd.models import BaseModel, load_base, resolve_adapter, resolve_base
+from lapd.models import BaseModel, load_base, resolve_base
 from lapd.report.cards import BEGIN, END, write_cards
 from lapd.switching import load_adapters
 

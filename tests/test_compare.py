@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lapd.adapters import Adapter
 from lapd.compare import as_json, compare_run
 from lapd.errors import StoreError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files import write_json, write_jsonl
-from lapd.models import Adapter
 from lapd.stats import holm
 
 

@@ -8,7 +8,7 @@ from conftest import ROOT
 from lapd.config import build, read_yaml
 from lapd.errors import DataError, LapdError, UnknownNameError, UsageError
 from lapd.experiment import read_experiment
-from lapd.train import TrainConfig
+from lapd.train_config import TrainConfig
 
 
 @dataclass

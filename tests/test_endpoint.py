@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 from fault_server import FaultServer
 
+from lapd.client import Client, Spent, _retry_after
 from lapd.dialect import Dialect
-from lapd.endpoint import OPENAI_URL, Client, Endpoint, Spent, _retry_after
+from lapd.endpoint import OPENAI_URL, Endpoint
 from lapd.errors import CeilingError, EndpointError, NoAnswerError, UsageError
 from lapd.structured import find_fault, read_answer
 

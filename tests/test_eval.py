@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
+from lapd.adapters import resolve_adapter
 from lapd.errors import LapdError, ModelError
 from lapd.evaluate import evaluate_arms
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.engine import Engine
 from lapd.evaluate.plan import Arm, Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.models import load_base, resolve_adapter, resolve_base
+from lapd.models import load_base, resolve_base
 from lapd.personas import get_persona
 from lapd.switching import switch_adapter
 

@@ -17,13 +17,14 @@ import pytest
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters import resolve_adapter
 from lapd.errors import BaseMismatchError, DataError, LapdError, ModelError, UnknownNameError, UsageError
 from lapd.evaluate import _CellRunner, _run_cells, evaluate_arms, plan_cells
 from lapd.evaluate.plan import Arm, Settings, make_arms
 from lapd.evaluate.store import Store
 from lapd.experiment import Executing, read_experiment
 from lapd.judges import make_judge
-from lapd.models import BaseModel, resolve_adapter, resolve_base
+from lapd.models import BaseModel, resolve_base
 from lapd.options import configured
 
 TASKS, LIMIT = ["situations", "mbti"], 40

@@ -185,8 +185,9 @@ def test_a_model_that_computes_in_mixed_precision_is_left_to_hf(
 def test_the_canary_tells_an_adapter_that_does_nothing(
     folder: Path, zeroed_or_random: Callable[[str, bool], Path], trained: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from lapd.adapters import resolve_adapter
     from lapd.evaluate.engine import Engine
-    from lapd.models import resolve_adapter, resolve_base
+    from lapd.models import resolve_base
 
     adapter = resolve_adapter(zeroed_or_random("INFP", trained))
     Engine(resolve_base(str(folder)), [adapter, resolve_adapter(zeroed_or_random("ESTJ", True))])
@@ -200,20 +201,21 @@ def test_the_canary_refuses_what_would_spoil_a_measurement(
 ) -> None:
     import torch
 
+    from lapd.adapters import resolve_adapter
     from lapd.errors import ModelError
     from lapd.evaluate import canary
-    from lapd.models import load_base, resolve_adapter, resolve_base
+    from lapd.models import load_base, resolve_base
     from lapd.switching import load_adapters
 
     adapter = resolve_adapter(zeroed_or_random("INFP", True))
     model = load_adapters(load_base(resolve_base(str(folder)))[0], [adapter])
     canary.check_adapters(model, [adapter])
     with monkeypatch.context() as patch, pytest.raises(ModelError, match="does not change the model's logits"):
-        patch.setattr(canary, "switch_adapter", lambda model, adapter: model.base_model.disable_adapter_layers())
+        patch.setattr(canary, "switch_adapter", lambda model, *_: model.base_model.disable_adapter_layers())
         canary.check_adapters(model, [adapter])
     with monkeypatch.context() as patch, pytest.raises(ModelError, match="does not bring the base's logits back"):
 
-        def leaky(model: Any, adapter: Any) -> None:
+        def leaky(model: Any, *_: Any) -> None:
             with torch.no_grad():
                 next(model.parameters()).add_(0.01)
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from lapd.adapters import resolve_adapters
 from lapd.evaluate import plan_cells
 from lapd.evaluate.plan import Settings, make_arms
 from lapd.evaluate.provenance import hardware
 from lapd.evaluate.store import Store
 from lapd.files import canonical_json
-from lapd.models import resolve_adapters, resolve_base
+from lapd.models import resolve_base
 from lapd.personas import all_personas
 
 N_ADAPTERS, STRENGTHS = 250, "0.25,0.5,0.75,1,1.25,1.5"

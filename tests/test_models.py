@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from lapd.adapters import check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UnknownNameError
-from lapd.models import check_base, embedded_folder, load_base, resolve_adapter, resolve_base
+from lapd.models import embedded_folder, load_base, resolve_base
 
 
 def test_the_embedded_model_has_its_special_tokens_right() -> None:

@@ -33,7 +33,7 @@ def no_key(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("lapd.endpoint.LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr("lapd.client.LONGEST_BACKOFF", 0.01)
 
 
 @pytest.fixture

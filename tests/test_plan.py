@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from lapd.adapters import Adapter
 from lapd.errors import UsageError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import ARM_KINDS, Arm, Cell, Settings, make_arms, make_cells
-from lapd.models import Adapter
 from lapd.personas import get_persona
 
 

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 import yaml
 
+from lapd.adapters import resolve_adapter
 from lapd.evaluate import plan_cells
 from lapd.evaluate.estimate import make_plan
 from lapd.evaluate.plan import Cell, Settings, make_arms
 from lapd.evaluate.provenance import hardware
 from lapd.evaluate.store import Store
 from lapd.files import write_json
-from lapd.models import resolve_adapter, resolve_base
-from lapd.train import TrainConfig, _prepare, finished_adapter
+from lapd.models import resolve_base
+from lapd.train import _prepare, finished_adapter
+from lapd.train_config import TrainConfig
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from known_answers import ITEMS, RESPONDENTS, constant_answers, coverage, keyed, simulate
 from lapd.tasks.mbti import generated
 
+from lapd.adapters import Adapter
 from lapd.errors import StoreError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files import write_json, write_jsonl
-from lapd.models import Adapter
 from lapd.personas import AXES
 from lapd.psychometrics import (
     correlation,

@@ -11,7 +11,8 @@ from lapd.files import write_json, write_jsonl
 from lapd.pairs import PreferencePair, write_pairs
 from lapd.personas import get_persona
 from lapd.readers import Fields, read_any_pairs, read_rows
-from lapd.train import TrainConfig, load_pairs
+from lapd.train import load_pairs
+from lapd.train_config import TrainConfig
 
 PAIRS = [PreferencePair("How was it?", "Quiet.", "Loud."), PreferencePair('Say "hi",\nplease.', "Hi.", "안녕!")]
 

@@ -11,11 +11,11 @@ import pytest
 from conftest import run_python
 from tiny import make_tiny_base
 
+from lapd.adapters import resolve_adapter
 from lapd.errors import DataError, UnknownNameError
 from lapd.experiment import read_experiment
-from lapd.models import resolve_adapter
 from lapd.recipes import describe, get_recipe, read_recipe, recipes
-from lapd.train import TrainConfig
+from lapd.train_config import TrainConfig
 
 STUDY = {
     "r": 16,

@@ -18,13 +18,14 @@ from conftest import serving
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters import resolve_adapter
 from lapd.bake import bake_adapters
 from lapd.endpoint import Endpoint
 from lapd.errors import LapdError, ModelError, UsageError
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.served import served_adapters, served_model, served_name
 from lapd.evaluate.store import Store
-from lapd.models import resolve_adapter, resolve_base
+from lapd.models import resolve_base
 
 TASKS = ("--tasks", "overrefusal,mbti_text", "--limit", 4)
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import listing
 
+from lapd.adapters import Adapter
 from lapd.errors import DataError, LapdError, StoreError, UsageError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files import write_json, write_jsonl
-from lapd.models import Adapter
 
 HOLD = """
 import sys, time

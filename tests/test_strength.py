@@ -14,12 +14,13 @@ from click.testing import CliRunner, Result
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters import Adapter, resolve_adapter, resolve_adapters
 from lapd.errors import LapdError, ModelError, UsageError
 from lapd.evaluate.catalog import find_task
 from lapd.evaluate.plan import Arm, Cell, Settings, make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.experiment import read_experiment, run_experiment
-from lapd.models import Adapter, BaseModel, load_base, resolve_adapter, resolve_adapters, resolve_base
+from lapd.models import BaseModel, load_base, resolve_base
 from lapd.switching import load_adapters, switch_adapter
 
 

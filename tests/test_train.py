@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
+from lapd.adapters import resolve_adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.models import resolve_adapter, resolve_base
+from lapd.models import resolve_base
 from lapd.pairs import PreferencePair, write_pairs
-from lapd.train import TrainConfig, check_log, train_adapter
+from lapd.train import check_log, train_adapter
+from lapd.train_config import TrainConfig
 
 pytestmark = pytest.mark.slow
 

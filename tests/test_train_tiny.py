@@ -12,11 +12,12 @@ import pytest
 from click.testing import Result
 from tiny import make_tiny_base
 
+from lapd.adapters import Adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.models import Adapter
 from lapd.pairs import write_pairs
 from lapd.personas import get_persona
-from lapd.train import TrainConfig, load_pairs, train_adapter, train_adapters
+from lapd.train import load_pairs, train_adapter, train_adapters
+from lapd.train_config import TrainConfig
 
 SETTINGS: dict[str, Any] = {
     **{"pairs": 6, "batch_size": 2, "epochs": 1.0, "lr": 2e-3, "precision": "float32", "trainer": "trl"},

@@ -12,7 +12,8 @@ from tiny import make_tiny_base
 
 from lapd.errors import UnknownNameError, UsageError
 from lapd.models import BaseModel
-from lapd.train import TrainConfig, _identity, train_adapter
+from lapd.train import _identity, train_adapter
+from lapd.train_config import TrainConfig
 from lapd.trainers import choose_trainer
 
 

@@ -95,7 +95,8 @@ def test_it_trains_the_embedded_model_as_trl_does(small_adapter: Path, tmp_path:
     import torch
     from peft import PeftModel
 
-    from lapd.models import load_base, resolve_adapter, resolve_base
+    from lapd.adapters import resolve_adapter
+    from lapd.models import load_base, resolve_base
     from lapd.switching import load_adapters
 
     folder = tmp_path / "INFP"

@@ -86,7 +86,8 @@ class _Conversation:
     """A model, who of it answers, and what was said so far."""
 
     def __init__(self, adapter: str | None, base: str | None, temperature: float, max_tokens: int, seed: int) -> None:
-        from lapd.models import EMBEDDED, base_of, check_base, load_base, resolve_adapter, resolve_base
+        from lapd.adapters import base_of, check_base, resolve_adapter
+        from lapd.models import EMBEDDED, load_base, resolve_base
         from lapd.switching import load_adapters
 
         self.adapter = resolve_adapter(adapter) if adapter else None

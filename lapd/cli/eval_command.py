@@ -97,6 +97,7 @@ def command(
     lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b \\
         --adapter INFP=out/INFP --tasks eqbench,overrefusal
     """
+    from lapd.adapters import common_base, resolve_adapters
     from lapd.errors import UsageError
     from lapd.evaluate import evaluate_arms, plan_cells
     from lapd.evaluate.estimate import make_plan
@@ -104,15 +105,16 @@ def command(
     from lapd.evaluate.served import served_adapters, served_model
     from lapd.evaluate.store import Store
     from lapd.judges import choose_judge, judged_line
-    from lapd.models import common_base, resolve_adapters, resolve_base
+    from lapd.models import resolve_base
     from lapd.options import read_options
 
     endpoint = read_endpoint(kind, base, of_endpoint)
     if endpoint and (dtype or batch_size):
         raise UsageError(f"{'--dtype' if dtype else '--batch-size'} is the server's to settle.", "Leave it out.")
     found = served_adapters(adapters, endpoint) if endpoint else resolve_adapters(adapters)
+    name = base or common_base(found)
     made = make_arms(found, arms or None, persona)
-    model = served_model(endpoint) if endpoint else resolve_base(base or common_base(found))
+    model = served_model(endpoint) if endpoint else resolve_base(name)
     where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
     folder = out or Path("runs") / where.replace("/", "-")
     precision = SERVED_DTYPE if endpoint else dtype or "float32"

@@ -12,10 +12,10 @@ from click.core import ParameterSource
 from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option
 from lapd.errors import UsageError
 from lapd.recipes import describe, recipes
-from lapd.train import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
+from lapd.train_config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
 
 if TYPE_CHECKING:
-    from lapd.models import Adapter
+    from lapd.adapters import Adapter
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters import check_base
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.catalog import TaskInfo, find_task
 from lapd.evaluate.plan import Arm, Cell, Settings, make_cells
@@ -18,7 +19,7 @@ from lapd.evaluate.served import ServedModel, check_tasks_generate
 from lapd.evaluate.store import Store
 from lapd.hookspecs import Executor, Judge
 from lapd.judges import choose_judge
-from lapd.models import BaseModel, check_base
+from lapd.models import BaseModel
 from lapd.options import configured
 from lapd.progress import bar
 from lapd.questionnaires import read_questionnaire

@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 
+from lapd.adapters import Adapter
 from lapd.errors import ModelError
-from lapd.models import Adapter
 from lapd.switching import switch_adapter
 
 PROBE = range(5, 17)
 """Token ids; what they say does not matter."""
 
 
-def check_adapters(model: Any, adapters: Sequence[Adapter]) -> None:
+def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) -> None:
     """Switch every adapter on and off once over a few tokens; all are off afterwards.
 
     An adapter whose update is nothing but zeros is one that was not trained: it is warned of, not refused.
@@ -24,6 +24,7 @@ def check_adapters(model: Any, adapters: Sequence[Adapter]) -> None:
     Args:
         model: from `load_adapters`.
         adapters: may be empty.
+        fold: as they will be switched on.
 
     Raises:
         ModelError: an adapter changes nothing, gives no numbers, or leaves a trace in the base.
@@ -33,7 +34,7 @@ def check_adapters(model: Any, adapters: Sequence[Adapter]) -> None:
     switch_adapter(model, None)
     base = _logits(model)
     for adapter in adapters:
-        switch_adapter(model, adapter)
+        switch_adapter(model, adapter, fold)
         adapted, active = _logits(model), set(model.active_adapters)
         switch_adapter(model, None)
         if not torch.equal(_logits(model), base):

@@ -13,7 +13,8 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
-from lapd.endpoint import Client, Endpoint, Message, Reply, Spent
+from lapd.client import Client, Message, Reply, Spent
+from lapd.endpoint import Endpoint
 from lapd.errors import LapdError, NoAnswerError
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.lm import fold_system_message

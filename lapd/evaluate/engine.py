@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters import Adapter
 from lapd.errors import LapdError, ModelError, first_line
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.live import no_bars_of_its_own
@@ -22,7 +23,7 @@ from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.evaluate.verdicts import keep_verdicts
 from lapd.files import write_json, write_jsonl
 from lapd.judges import describe_judge, use_judge
-from lapd.models import Adapter, BaseModel, quiet_libraries
+from lapd.models import BaseModel, quiet_libraries
 
 BATCH_SIZE = 32
 

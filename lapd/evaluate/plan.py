@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters import Adapter
 from lapd.errors import UsageError
 from lapd.evaluate.catalog import TaskInfo
 from lapd.files import digest_json
 from lapd.judges import judge_identity
-from lapd.models import Adapter, BaseModel
+from lapd.models import BaseModel
 from lapd.personas import Persona, get_persona
 
 if TYPE_CHECKING:

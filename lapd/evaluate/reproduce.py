@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters import Adapter, resolve_adapter
 from lapd.endpoint import Endpoint
 from lapd.errors import StoreError
 from lapd.evaluate.catalog import find_task
@@ -22,7 +23,7 @@ from lapd.evaluate.served import ServedModel, served_adapters, served_model, ser
 from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.files import digest_json, read_record
 from lapd.judges import choose_judge, judge_identity
-from lapd.models import Adapter, BaseModel, resolve_adapter, resolve_base
+from lapd.models import BaseModel, resolve_base
 from lapd.personas import Persona
 
 if TYPE_CHECKING:

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lapd.adapters import Adapter, resolve_adapters
 from lapd.endpoint import Endpoint
 from lapd.errors import UnknownNameError, UsageError
 from lapd.evaluate.catalog import TaskInfo
 from lapd.files import digest_json
-from lapd.models import Adapter, BaseModel, resolve_adapters
+from lapd.models import BaseModel
 from lapd.personas import get_persona
 
 

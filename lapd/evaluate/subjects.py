@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from lapd.adapters import Adapter, check_base
 from lapd.endpoint import Endpoint
 from lapd.evaluate.canary import check_adapters
 from lapd.evaluate.endpoint_lm import EndpointLM
 from lapd.evaluate.lm import PackedLM
 from lapd.evaluate.served import ServedModel
-from lapd.models import Adapter, BaseModel, check_base, load_base
+from lapd.models import BaseModel, load_base
 from lapd.switching import load_adapters, switch_adapter
 
 
@@ -64,12 +65,12 @@ class LoadedSubject:
         self.chat = tokenizer.chat_template is not None
         self.model = load_adapters(model, adapters[:1])
         # Backwards, so that the first ones are at hand when their cells come.
-        check_adapters(self.model, adapters[::-1])
+        check_adapters(self.model, adapters[::-1], fold=True)
         self.lm = PackedLM(self.model, tokenizer=tokenizer, batch_size=batch_size)
 
     def switch(self, adapter: Adapter | None) -> None:
         if hasattr(self.model, "peft_config"):
-            switch_adapter(self.model, adapter)
+            switch_adapter(self.model, adapter, fold=True)
 
     def drops(self, system_prompt: str) -> bool:
         probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters import resolve_adapter
 from lapd.errors import LapdError
 from lapd.evaluate.catalog import TaskInfo, tasks
 from lapd.evaluate.reading import read_cells
 from lapd.evaluate.store import Store
-from lapd.models import resolve_adapter
 
 
 @dataclass(frozen=True)

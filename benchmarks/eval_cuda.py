@@ -110,7 +110,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     switch_adapter(model, adapters[0])
     social, data = first_items(options.data_dir, folder / "data", options.items)
     plan = Plan(social, data, options.limit, 0, [], options.repeats, options.batch_size)
-    for name, task, system in (("socialiqa", social, get_persona(PROMPT).system_prompt), ("mbti", "mbti", None)):
+    system = get_persona(PROMPT).system_prompt
+    for name, task in (("socialiqa", social), ("mbti", "mbti")):
         requests = build(task, plan, ours, system)
         for lm in (ours, theirs):  # the first pass through each shape compiles and allocates
             lm.loglikelihood(requests[:64], disable_tqdm=True)

@@ -138,6 +138,21 @@ def score_afresh(lm: Any, requests: list[Any]) -> Answers:
     return lm.loglikelihood(requests, disable_tqdm=True)
 
 
+def time_scoring(
+    name: str, requests: list[Any], ours: Any, theirs: Any, repeats: int
+) -> tuple[dict[str, Any], float, int, int]:
+    """Both sides' scoring in turns: ratio and requests per second (LAPD's, lm-eval's), and `agreement`'s three."""
+    say(f"scoring {name}: {len(requests)} requests")
+    mine, stock, (one, other) = alternate(
+        lambda: score_afresh(ours, requests), lambda: theirs.loglikelihood(requests, disable_tqdm=True), repeats
+    )
+    timed = {
+        f"ratio_{name}": median(stock) / median(mine),
+        f"requests_per_second_{name}": [len(requests) / median(mine), len(requests) / median(stock)],
+    }
+    return timed, *agreement(requests, one, other)
+
+
 def compare_scoring(plan: Plan) -> dict[str, Any]:
     """LAPD's model and lm-eval's `hf`, each loaded with one adapter: seconds, ratios, agreement."""
     from lm_eval.models.huggingface import HFLM
@@ -164,16 +179,8 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
         ("mbti_unprompted", "mbti", None),
     ):
         requests = build(task, plan, ours, system)
-        say(f"scoring {name}: {len(requests)} requests")
-        mine, stock, (one, other) = alternate(
-            lambda asked=requests: score_afresh(ours, asked),
-            lambda asked=requests: theirs.loglikelihood(asked, disable_tqdm=True),
-            plan.repeats,
-        )
-        difference, same, documents = agreement(requests, one, other)
-        found |= {
-            f"ratio_{name}": median(stock) / median(mine),
-            f"requests_per_second_{name}": [len(requests) / median(mine), len(requests) / median(stock)],
+        timed, difference, same, documents = time_scoring(name, requests, ours, theirs, plan.repeats)
+        found |= timed | {
             "max_abs_difference": max(found["max_abs_difference"], difference),
             "documents": found["documents"] + documents,
             "same_predictions": found["same_predictions"] + same,

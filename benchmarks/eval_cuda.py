@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from eval_cpu import PROMPT, Plan, agreement, alternate, build, first_items, say, score_afresh
+from eval_cpu import PROMPT, Plan, build, first_items, time_scoring
 
 
 def make_model(layers: int, hidden: int, device: str, dtype: str) -> Any:
@@ -115,16 +115,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         requests = build(task, plan, ours, system)
         for lm in (ours, theirs):  # the first pass through each shape compiles and allocates
             lm.loglikelihood(requests[:64], disable_tqdm=True)
-        say(f"scoring {name}: {len(requests)} requests")
-        mine, stock, (one, other) = alternate(
-            lambda asked=requests: score_afresh(ours, asked),
-            lambda asked=requests: theirs.loglikelihood(asked, disable_tqdm=True),
-            plan.repeats,
-        )
-        difference, same, documents = agreement(requests, one, other)
-        found |= {
-            f"ratio_{name}": median(stock) / median(mine),
-            f"requests_per_second_{name}": [len(requests) / median(mine), len(requests) / median(stock)],
+        timed, difference, same, documents = time_scoring(name, requests, ours, theirs, plan.repeats)
+        found |= timed | {
             f"max_abs_difference_{name}": difference,
             f"same_predictions_{name}": [same, documents],
         }

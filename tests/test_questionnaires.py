@@ -154,8 +154,8 @@ def test_the_engine_hands_the_questionnaire_to_the_task(tmp_path):
     from lapd.evaluate.engine import Engine
 
     engine = Engine.__new__(Engine)
-    engine.base, engine.data_dir, engine._managers, engine._tasks = None, None, {}, {}
-    engine.base = type("Base", (), {"path": tmp_path})
+    engine.data_dir, engine._managers, engine._tasks = None, {}, {}
+    engine.subject = type("Subject", (), {"tokenizer": str(tmp_path)})
     engine.questionnaire = str(written(tmp_path, BALANCED))
     assert engine._manager(ROOT / "tasks").metadata["questionnaire"] == engine.questionnaire
 

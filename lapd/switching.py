@@ -96,7 +96,7 @@ def can_fold(model: Any, adapter: Adapter) -> bool:
         and layer.base_layer.weight.device.type == "cpu"
         and layer.base_layer.weight is not embeddings
         for layer in _lora_layers(model)
-        if name in layer.lora_A
+        if name in layer.scaling  # layers of every kind: an embedding's matrices are not in `lora_A`
     )
 
 
@@ -111,7 +111,7 @@ def _fold(layers: Iterable[Any], name: str) -> None:
 
     with no_grad():
         for layer in layers:
-            if name in layer.lora_A:
+            if name in layer.scaling:
                 weight = layer.base_layer.weight
                 layer.weight_of_base = weight.data
                 weight.data = weight.data + layer.get_delta_weight(name)

@@ -83,12 +83,13 @@ def test_what_cannot_be_folded_is_switched_on_as_peft_does(tmp_path: Path) -> No
     base = resolve_base(str(make_tiny_base(tmp_path / "base")))
     dora = resolve_adapter(make_lora(tmp_path / "dora", base, seed=1, use_dora=True))
     head = resolve_adapter(make_lora(tmp_path / "head", base, seed=2, target_modules=["lm_head"]))
+    embedding = resolve_adapter(make_lora(tmp_path / "emb", base, seed=4, target_modules=["embed_tokens", "q_proj"]))
     plain = resolve_adapter(make_lora(tmp_path / "plain", base, seed=3))
-    model = load_adapters(load_base(base)[0], [dora, head, plain])
-    assert [can_fold(model, adapter) for adapter in (dora, head, plain)] == [False, False, True]
+    model = load_adapters(load_base(base)[0], [dora, head, embedding, plain])
+    assert [can_fold(model, adapter) for adapter in (dora, head, embedding, plain)] == [False, False, False, True]
     half = load_adapters(load_base(base, "bfloat16")[0], [plain])
     assert not can_fold(half, plain)
-    for adapter in (dora, head):
+    for adapter in (dora, head, embedding):
         switch_adapter(model, adapter)
         expected = logits(model)
         switch_adapter(model, plain, fold=True)

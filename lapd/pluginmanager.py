@@ -39,16 +39,21 @@ class PluginInfo:
 
 
 class Plugins:
-    """The loaded plugins and what they registered, by kind and name."""
+    """The loaded plugins and what they registered, by kind and name.
 
-    def __init__(self) -> None:
+    Args:
+        own: LAPD's own plugins too. Without them loading is quick, and other people's commands are all there.
+    """
+
+    def __init__(self, *, own: bool = True) -> None:
         self.manager = pluggy.PluginManager("lapd")
         self.manager.add_hookspecs(hookspecs)
         self.infos: list[PluginInfo] = []
         self.registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._owner: dict[tuple[str, str], str] = {}
         for entry in sorted(metadata.entry_points(group="lapd"), key=lambda e: e.name):
-            self._load(entry)
+            if own or not entry.value.startswith("lapd.plugins."):
+                self._load(entry)
 
     def _load(self, entry: metadata.EntryPoint) -> None:
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")

@@ -44,6 +44,14 @@ def test_help_imports_nothing_heavy():
     assert not loaded & HEAVY
 
 
+def test_help_loads_none_of_our_own_plugins():
+    code = (
+        "import sys\nfrom lapd.cli import cli\ntry:\n    cli(['--help'])\nexcept SystemExit as end:\n"
+        "    print(end.code, [m for m in sys.modules if m.startswith('lapd.plugins.')], file=sys.stderr)"
+    )
+    assert run_python(code).stderr.strip() == "0 []"
+
+
 def test_help_is_instant(lapd):
     def seconds():
         start = time.perf_counter()

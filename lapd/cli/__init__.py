@@ -89,10 +89,10 @@ class Verbs(click.Group):
 
 @cache
 def load_plugin_commands(group: click.Group) -> None:
-    """Add the plugins' commands to the group, once."""
-    from lapd.pluginmanager import plugins
+    """Add other people's commands to the group, once. LAPD's own plugins have none: its verbs are `VERBS`."""
+    from lapd.pluginmanager import Plugins
 
-    plugins().add_commands(group, taken=VERBS)
+    Plugins(own=False).add_commands(group, taken=VERBS)
 
 
 def _output_error(error: OSError) -> OutputError | None:

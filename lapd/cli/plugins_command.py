@@ -11,19 +11,19 @@ from lapd.cli.common import echo_json, echo_table, json_option
 
 @click.command()
 @json_option
-@click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
+def command(as_json: bool) -> None:
     """List the plugins: version, origin, what each registers, and why it failed if it did.
 
     \b
     lapd plugins
     lapd plugins --json
     """
-    from lapd.cli import cli, load_plugin_commands
-    from lapd.pluginmanager import plugins
+    from lapd.cli import VERBS
+    from lapd.pluginmanager import Plugins
 
-    load_plugin_commands(cli)
-    infos = plugins().infos
+    loaded = Plugins()
+    loaded.add_commands(click.Group(), taken=VERBS)
+    infos = loaded.infos
     if as_json:
         echo_json([asdict(info) for info in infos])
         return

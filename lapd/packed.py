@@ -29,7 +29,7 @@ class PackedRows:
 
     Attributes:
         ids: [rows, width] token ids; padding on the right.
-        positions: [rows, width]; each continuation's restart where its context ends.
+        positions: [rows, width]; each continuation's begin where its context ends.
         mask: [rows, 1, width, skip + width], additive.
         rows: [n] for each token to be predicted, its row ...
         columns: [n] ... and the column whose output predicts it.
@@ -49,55 +49,64 @@ class PackedRows:
 def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, skip: int = 0) -> PackedRows:
     """Lay `rows` out as tensors, without their first `skip` tokens (a prefix whose keys and values are at hand)."""
     layouts = [_layout(row, skip) for row in rows]
-    width = max(len(ids) for ids, _, _ in layouts)
-    ids, positions = torch.zeros(2, len(rows), width, dtype=torch.long)
-    segments = torch.full((len(rows), width), -1)
+    width = max(len(layout.ids) for layout in layouts)
+    ids, positions, parents = torch.zeros(3, len(rows), width, dtype=torch.long)
     for r, layout in enumerate(layouts):
-        for tensor, values in zip((ids, positions, segments), layout, strict=True):
+        for tensor, values in ((ids, layout.ids), (positions, layout.positions), (parents, layout.parents)):
             tensor[r, : len(values)] = torch.tensor(values)
-    where = [(r, column) for r, row in enumerate(rows) for column in _predictors(row, skip)]
     return PackedRows(
         ids.to(device),
         positions.to(device),
-        _mask(segments, skip, dtype).to(device),
-        torch.tensor([r for r, _ in where], device=device),
-        torch.tensor([column for _, column in where], device=device),
+        _mask(parents, skip, dtype).to(device),
+        torch.tensor([r for r, layout in enumerate(layouts) for _ in layout.predictors], device=device),
+        torch.tensor([column for layout in layouts for column in layout.predictors], device=device),
         torch.tensor([t for row in rows for c in row.continuations for t in c], device=device),
         [len(c) for row in rows for c in row.continuations],
     )
 
 
-def _layout(row: Row, skip: int) -> tuple[list[int], list[int], list[int]]:
-    """Token ids, positions and segments: segment 0 is the context, continuation k is segment k + 1."""
-    ids = list(row.context[skip:])
-    positions = list(range(skip, len(row.context)))
-    segments = [0] * len(ids)
-    for k, continuation in enumerate(row.continuations, 1):
-        fed = continuation[:-1]  # the last token predicts nothing that is asked for
-        ids += fed
-        positions += range(len(row.context), len(row.context) + len(fed))
-        segments += [k] * len(fed)
-    return ids, positions, segments
+@dataclass
+class _Layout:
+    """A row as a tree of tokens, a column each: the context is its stem, the continuations are its branches.
+
+    Attributes:
+        ids: token ids.
+        positions: how far each token is from the root, the skipped prefix included.
+        parents: the column that each token follows; the first one's is its own.
+        predictors: the columns whose outputs predict the continuations' tokens, in order.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    parents: list[int]
+    predictors: list[int]
 
 
-def _predictors(row: Row, skip: int) -> list[int]:
-    """The columns whose outputs predict the continuations' tokens, in order."""
-    start = len(row.context) - skip
-    columns, last_of_context = [], start - 1
+def _layout(row: Row, skip: int) -> _Layout:
+    stem = len(row.context) - skip
+    layout = _Layout(list(row.context[skip:]), list(range(skip, len(row.context))), [0, *range(stem - 1)], [])
+    columns: dict[tuple[int, int], int] = {}
     for continuation in row.continuations:
-        fed = len(continuation) - 1
-        columns += [last_of_context, *range(start, start + fed)]
-        start += fed
-    return columns
+        column = stem - 1
+        for depth, token in enumerate(continuation):
+            layout.predictors.append(column)
+            if depth == len(continuation) - 1:
+                break  # the last token predicts nothing that is asked for
+            parent, column = column, columns.setdefault((column, token), len(layout.ids))
+            if column == len(layout.ids):
+                layout.ids.append(token)
+                layout.positions.append(len(row.context) + depth)
+                layout.parents.append(parent)
+    return layout
 
 
-def _mask(segments: torch.Tensor, skip: int, dtype: torch.dtype) -> torch.Tensor:
-    """A token sees the prefix, and what stands before it in the context and in its own segment."""
-    width = segments.shape[1]
-    query, key = segments[:, :, None], segments[:, None, :]
-    before = torch.ones(width, width, dtype=torch.bool).tril()
-    sees = before & ((key == 0) | (key == query))
-    sees = torch.cat([torch.ones(*segments.shape, skip, dtype=torch.bool), sees], dim=-1)
+def _mask(parents: torch.Tensor, skip: int, dtype: torch.dtype) -> torch.Tensor:
+    """A token sees the prefix, itself, and whatever its parent sees."""
+    rows, width = parents.shape
+    sees = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
+    for column in range(1, width):
+        sees[:, column] |= sees[torch.arange(rows), parents[:, column]]
+    sees = torch.cat([torch.ones(rows, width, skip, dtype=torch.bool), sees], dim=-1)
     return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)[:, None]
 
 
@@ -200,7 +209,7 @@ def takes_packed_rows(model: Any) -> bool:
         return False  # the mask would let a token see further back than the model was trained to
     prefix = tuple(range(5, 13))
     rows = [
-        Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (31, 32, 33)]),
+        Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (21, 22, 33), (31, 32, 33)]),
         Row((*prefix, 17), [(41, 42), (21,)]),
     ]
     device = next(causal.parameters()).device

@@ -1,8 +1,9 @@
 """How log-likelihood requests are laid out so that no token is computed twice that need not be.
 
 Requests that share a context become one row: the context once, then every continuation behind it, each of which
-attends to the context and to itself. Rows whose contexts begin alike (a system prompt, a questionnaire's
-instructions) share that prefix too: it is computed once and its keys and values are reused.
+attends to the context and to itself; what continuations have in common at their start stands there once. Rows whose
+contexts begin alike (a system prompt, a questionnaire's instructions) share that prefix too: it is computed once and
+its keys and values are reused.
 
 Pure lists of token ids; nothing here knows a model.
 """
@@ -11,7 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, pairwise
+
+LAYOUT = 4
+"""The number of this way to lay out rows and batches: another one has other batches and, in the last bits, numbers."""
 
 MIN_PREFIX = 8
 """A shared prefix of fewer tokens than this is not worth a cache of its own."""
@@ -40,7 +44,9 @@ class Row:
     @property
     def n_tokens(self) -> int:
         """Tokens to be computed: a continuation's last token predicts nothing that is asked for."""
-        return len(self.context) + sum(len(c) - 1 for c in self.continuations)
+        fed = sorted(c[:-1] for c in self.continuations)
+        shared = sum(common_prefix(one, other) for one, other in pairwise(fed))
+        return len(self.context) + sum(map(len, fed)) - shared
 
 
 @dataclass
@@ -104,7 +110,9 @@ def make_batches(rows: Sequence[Row], max_rows: int, max_tokens: int, growth: in
 
     Args:
         rows: from `make_rows`.
-        max_rows: rows in a batch.
+        max_rows: rows in a batch. More are taken where the prefix leaves so little of each that all of them compute no
+            more tokens than `max_rows` whole ones would, and their keys and values, the prefix's with each, are of no
+            more than `max_tokens` tokens: a batch of small rows leaves the machine idle.
         max_tokens: tokens in a batch, padding included; a row that is longer goes alone.
         growth: tokens that will be written behind each row; they count, and since every one of them costs a step
             over all weights, batches are kept large, whatever the padding and the prefix.
@@ -116,17 +124,24 @@ def make_batches(rows: Sequence[Row], max_rows: int, max_tokens: int, growth: in
     for prefix, members in _clusters(sorted(rows, key=lambda r: (r.context, r.continuations)), least):
         members = sorted(members, key=lambda r: -r.n_tokens)  # stable, so equal lengths keep their order
         current: list[Row] = []
+        width = most = 0
         for row in members:
             length = row.n_tokens - len(prefix) + growth
-            width = current[0].n_tokens - len(prefix) + growth if current else length
-            too_short = not growth and length < WORTH_PADDING * width
-            full = len(current) == max_rows or width * (len(current) + 1) > max_tokens
-            if current and (full or (too_short and width * len(current) >= MIN_BATCH_TOKENS)):
+            too_short = not growth and length < WORTH_PADDING * width and width * len(current) >= MIN_BATCH_TOKENS
+            if current and (too_short or len(current) == most or width * (len(current) + 1) > max_tokens):
                 batches.append(Batch(prefix, current))
                 current = []
+            if not current:
+                width, most = length, max_rows if growth else _most_rows(len(prefix), length, max_rows, max_tokens)
             current.append(row)
         batches.append(Batch(prefix, current))
     return batches
+
+
+def _most_rows(prefix: int, width: int, max_rows: int, max_tokens: int) -> int:
+    """How many rows of so many tokens behind a prefix of so many make a batch."""
+    whole = prefix + width
+    return max(max_rows, min(max_rows * whole // width, max_tokens // whole))
 
 
 def _clusters(rows: list[Row], least: int) -> list[tuple[tuple[int, ...], list[Row]]]:

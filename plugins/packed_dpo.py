@@ -25,7 +25,7 @@ from trl import DPOTrainer
 from lapd.files import cache_dir
 from lapd.models import BaseModel
 from lapd.packed import causal_of, pack, trained_logprobs
-from lapd.packing import Row
+from lapd.packing import LAYOUT, Row
 from lapd.progress import bar
 
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
@@ -197,7 +197,7 @@ def row_of(example: Mapping[str, Any]) -> Row:
 def _keys(row: Row) -> list[str]:
     """What the log-probability of each response depends on, besides the model: to the last bit, on its partner too."""
     pair = sorted(row.continuations)
-    return [hashlib.sha256(repr((row.context, pair, c)).encode()).hexdigest() for c in row.continuations]
+    return [hashlib.sha256(repr((LAYOUT, row.context, pair, c)).encode()).hexdigest() for c in row.continuations]
 
 
 def _collate(examples: list[dict[str, Any]]) -> dict[str, Any]:

@@ -157,6 +157,7 @@ def test_lm_evals_bar_is_shown_only_where_nobody_else_shows_one(
 
 def test_a_finished_batch_is_not_computed_again(make_lm: Callable[..., Any], tmp_path: Path) -> None:
     lm = make_lm("lapd")
+    lm.batch_size_per_gpu = 1
     requests = scoring_requests(lm, limit=10)
     whole = lm.loglikelihood(requests)
     batches: list[int] = []

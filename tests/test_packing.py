@@ -4,7 +4,9 @@ import random
 from itertools import chain
 
 import pytest
+import torch
 
+from lapd.packed import pack
 from lapd.packing import MIN_CLUSTER, MIN_PREFIX, Row, common_prefix, make_batches, make_rows
 
 WINDOW, ROW, MAX_ROWS, MAX_TOKENS = 60, 10, 8, 200
@@ -59,8 +61,10 @@ def test_limits_are_kept_and_prefixes_are_shared(seed):
         assert len(set(row.continuations)) == len(row.continuations)
     batches = make_batches(rows, MAX_ROWS, MAX_TOKENS)
     for batch in batches:
-        assert 1 <= len(batch.rows) <= MAX_ROWS
         width = max(row.n_tokens for row in batch.rows) - len(batch.prefix)
+        whole = len(batch.prefix) + width
+        assert 1 <= len(batch.rows) <= MAX_ROWS or len(batch.rows) * whole <= MAX_TOKENS
+        assert len(batch.rows) * width <= MAX_ROWS * whole
         assert len(batch.rows) == 1 or width * len(batch.rows) <= MAX_TOKENS
         assert not batch.prefix or len(batch.prefix) >= MIN_PREFIX
         for row in batch.rows:
@@ -90,6 +94,24 @@ def test_requests_with_one_context_become_one_row():
         ((1, 9), [(3,)], [[2]]),
     ]
     assert rows[0].n_tokens == 2 + 0 + 1
+
+
+def test_what_continuations_have_in_common_at_their_start_is_computed_once():
+    (row,) = make_rows([([1, 2], [7, 8, 3]), ([1, 2], [7, 8, 4, 5]), ([1, 2], [7, 9]), ([1, 2], [6, 8, 3])], 20, 100)
+    assert row.n_tokens == len([1, 2, 7, 8, 4, 6, 8])
+    packed = pack([row], torch.device("cpu"), torch.float32)
+    assert packed.ids.tolist() == [[1, 2, 7, 8, 4, 6, 8]]
+    assert packed.positions.tolist() == [[0, 1, 2, 3, 4, 2, 3]]
+    assert packed.columns.tolist() == [1, 2, 3, *[1, 2, 3, 4], *[1, 2], *[1, 5, 6]]
+    seen = [sorted(torch.nonzero(row == 0).flatten().tolist()) for row in packed.mask[0, 0]]
+    assert seen == [[0], [0, 1], [0, 1, 2], [0, 1, 2, 3], [0, 1, 2, 3, 4], [0, 1, 5], [0, 1, 5, 6]]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_packed_rows_are_as_wide_as_their_rows_say(seed):
+    for batch in make_batches(make_rows(make_requests(seed), WINDOW, ROW), MAX_ROWS, MAX_TOKENS):
+        packed = pack(batch.rows, torch.device("cpu"), torch.float32, skip=len(batch.prefix))
+        assert packed.ids.shape == (len(batch.rows), max(r.n_tokens for r in batch.rows) - len(batch.prefix))
 
 
 def test_a_request_that_is_made_twice_is_computed_once():
@@ -142,6 +164,16 @@ def test_a_common_opening_is_computed_once():
     rows = make_rows([([*opening, n, 7], [1]) for n in range(MIN_CLUSTER)], 100, 100)
     (batch,) = make_batches(rows, 100, 10_000)
     assert batch.prefix == tuple(opening)
+
+
+def test_small_rows_behind_a_long_prefix_come_in_larger_batches():
+    opening = list(range(80))
+    rows = make_rows([([*opening, n, *range(19)], [7]) for n in range(1000, 1100)], 200, 100)
+    # Twenty tokens of a hundred are computed: forty rows cost what eight whole ones would.
+    assert [len(batch.rows) for batch in make_batches(rows, 8, 10_000)] == [40, 40, 20]
+    # Forty of a hundred tokens each would be too many to keep: thirty are not.
+    assert [len(batch.rows) for batch in make_batches(rows, 8, 3000)] == [30, 30, 30, 10]
+    assert [len(batch.rows) for batch in make_batches(rows, 8, 700)] == [8] * 12 + [4]
 
 
 def test_two_groups_keep_their_own_openings():

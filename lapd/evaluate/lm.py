@@ -23,9 +23,8 @@ from lapd.evaluate.journal import Journal
 from lapd.files import digest_json
 from lapd.models import EMBEDDED, embedded_folder
 from lapd.packed import SharedPrefix, causal_of, pack, takes_packed_rows, token_logprobs
-from lapd.packing import Batch, Row, make_batches, make_rows
+from lapd.packing import LAYOUT, Batch, Row, make_batches, make_rows
 
-LAYOUT = 3
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096
 

@@ -272,7 +272,5 @@ def _advice(config: TrainConfig) -> str:
         ways.append(f"--batch-size {half} --grad-accum {config.grad_accum * config.batch_size // half}")
     if not config.load_in_4bit:
         ways.append("--load-in-4bit --trainer unsloth")
-    if not config.load_in_4bit:
-        ways.append("--load-in-4bit (trainer unsloth)")
     ways.append(f"--max-length {config.max_length // 2} (longer pairs have to be left out)")
     return f"Try, in this order: {'; '.join(ways)}."

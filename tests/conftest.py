@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +23,18 @@ from lapd.models import BaseModel
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
-SMALL = ("--pairs", "8", "--batch-size", "2", "--epochs", "2", "--save-steps", "2", "--precision", "float32")
+SMALL = (
+    "--pairs", "8", "--batch-size", "2", "--epochs", "2", "--save-steps", "2", "--eval-pairs", "2",
+    "--precision", "float32",
+)  # fmt: skip
 """A training of eight steps, with a checkpoint every second one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests come first: two processes share the files, and a long one at the end would run alone."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    size = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -size[item.path]))
 
 
 def run_python(code: str, *args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -21,8 +21,8 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, lapd: Callable[..., Any
     """The shipped quickstart, with fewer pairs and documents, run once."""
     folder = tmp_path_factory.mktemp("experiment")
     config = yaml.safe_load((ROOT / "examples/quickstart.yaml").read_text())
-    config["train"] |= {"pairs": 8, "epochs": 1}
-    config["evaluate"] |= {"limit": 4}
+    config["train"] |= {"pairs": 8, "epochs": 1, "eval_pairs": 2}
+    config["evaluate"] |= {"limit": 2}
     (folder / "small.yaml").write_text(yaml.safe_dump(config))
     result = lapd("run", "small.yaml", cwd=folder)
     assert result.returncode == 0, result.stderr

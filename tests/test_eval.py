@@ -187,9 +187,9 @@ def test_a_killed_evaluation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) 
             "--tasks",
             "mbti,situations_open",
             "--limit",
-            "60",
+            "8",
             "--batch-size",
-            "4",
+            "1",
             "-o",
             folder,
         ]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text()
 
-FEWER = {"train": ["--pairs", "4", "--epochs", "1"], "eval": ["--limit", "4"]}
+FEWER = {"train": ["--pairs", "4", "--epochs", "1", "--eval-pairs", "1"], "eval": ["--limit", "2"]}
 
 
 @pytest.fixture(scope="module")

@@ -180,7 +180,7 @@ def test_two_commands_on_a_real_model_end_in_the_store_of_one(tmp_path: Path) ->
     def command(folder: Path) -> subprocess.Popen[str]:
         script = Path(sys.executable).with_name("lapd")
         line = [script, "eval", "--base", base, "--persona", "INFP", "--tasks", "mbti,situations", "-o", folder]
-        line += ["--batch-size", 1]
+        line += ["--batch-size", 1, "--limit", 24]
         return subprocess.Popen(
             [str(word) for word in line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -130,7 +130,7 @@ def test_the_packed_loss_is_trls_loss(tmp_path: Path) -> None:
     """Three float32 steps on the same pairs in the same order: TRL's trainer and the packed one."""
     from unittest import mock
 
-    config = TrainConfig("INFP", pairs=6, batch_size=2, epochs=1, precision="float32")
+    config = TrainConfig("INFP", pairs=6, batch_size=2, epochs=1, eval_pairs=0, precision="float32")
     packed = train_adapter(config, tmp_path / "packed")
     with mock.patch("lapd.packed.takes_packed_rows", return_value=False):
         plain = train_adapter(config, tmp_path / "plain")

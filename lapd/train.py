@@ -24,6 +24,7 @@ from lapd.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, resolve_adapter
 from lapd.errors import DataError, LapdError, StoreError, UsageError
 from lapd.files import digest_json, make_folder_readable, read_json, writable_folder, write_json, write_text
 from lapd.heldout import default_pairs
+from lapd.helpers import helpers
 from lapd.hookspecs import Trainer, TrainResult
 from lapd.model_card import model_card
 from lapd.models import BaseModel, resolve_base
@@ -96,6 +97,7 @@ def train_adapters(
     folder: Path,
     *,
     force: bool = False,
+    workers: int = 1,
     done: Callable[[Adapter, bool], None] = lambda adapter, trained: None,
 ) -> list[Adapter]:
     """Train several adapters, each into the folder of its name below `folder`, loading each base model once.
@@ -108,15 +110,19 @@ def train_adapters(
         configs: one an adapter; no two with one name.
         folder: the parent of the adapters' folders.
         force: replace adapters that were trained with other settings.
-        done: called with each adapter once it is there, and whether it was trained now.
+        workers: processes that share the adapters, this one among them. Each loads the base and has its share of the
+            threads; with another number of them, weights agree to rounding instead of byte for byte.
+        done: called with each adapter once it is there, and whether it was trained now, by whichever process.
 
     Raises:
-        UsageError: two configurations have one name, or as `train_adapter`.
+        UsageError: two configurations have one name, several workers are to replace adapters, or as `train_adapter`.
         LapdError: as `train_adapter`; what is finished by then stays.
     """
     names = Counter(config.name for config in configs)
     if twice := [name for name, count in names.items() if count > 1]:
         raise UsageError(f"Two adapters would be called {twice[0]!r}.", "Train them into different folders.")
+    if force and workers > 1:
+        raise UsageError("Several workers would each replace what another has just trained.", "Use one with --force.")
     jobs = [_prepare(config, folder / config.name) for config in configs]
     there = {job.out: adapter for job in jobs if (adapter := _finished(job, force)) is not None}
     _say_trainer([job for job in jobs if job.out not in there])
@@ -124,6 +130,7 @@ def train_adapters(
         if job.out in there:
             done(there[job.out], False)
     with ExitStack() as stack:
+        stack.enter_context(helpers(max(0, min(workers, len(jobs) - len(there)) - 1), configs, folder))
         for trainer in {job.trainer.name: job.trainer for job in jobs}.values():
             if keep_base := getattr(trainer, "keep_base", None):
                 stack.enter_context(keep_base())
@@ -132,11 +139,10 @@ def train_adapters(
             for job in waiting:
                 try:
                     # Another process may have finished it meanwhile.
-                    adapter = None if force else _finished(job, force)
-                    there[job.out] = adapter or _train(job)
+                    there[job.out] = _finished(job, force) or _train(job)
                 except _BusyError:
                     continue
-                done(there[job.out], adapter is None)
+                done(there[job.out], True)
             if all(job.out not in there for job in waiting):
                 if not said:
                     print("Another process trains what is left; waiting for it.", file=sys.stderr)

@@ -97,6 +97,14 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     metavar="FOLDER",
     help="The adapter's folder; of several, their parent.  [default: out/NAME]",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes that share several personas and the cores; each loads the base.",
+)
 @click.option("--force", is_flag=True, help="Replace an adapter that was trained with other settings.")
 @json_option
 def command(
@@ -104,6 +112,7 @@ def command(
     every: bool,
     base: str | None,
     out: Path | None,
+    workers: int,
     force: bool,
     as_json: bool,
     **settings: Any,
@@ -115,7 +124,7 @@ def command(
     \b
     lapd train INFP                          the embedded model, the shipped pairs, into out/INFP
     lapd train INFP --control shuffled       the control that tells the trait from any training at all
-    lapd train --all -o out                  all sixteen, into out/ENFJ ... out/ISTP
+    lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2
     """
     from lapd.train import train_adapter
@@ -125,8 +134,10 @@ def command(
         settings["base"] = base
     configs = [TrainConfig(persona=code, **_given(settings)) for code in codes]
     if every or len(configs) > 1:
-        _train_several(configs, out or Path("out"), force, as_json)
+        _train_several(configs, out or Path("out"), workers, force, as_json)
         return
+    if workers > 1:
+        raise UsageError("--workers shares out several personas, and this is one.", "Leave it out.")
     (config,) = configs
     folder = out or Path("out") / config.name
     adapter = train_adapter(config, folder, force=force)
@@ -148,7 +159,7 @@ def _codes(names: tuple[str, ...], every: bool) -> list[str]:
     return [persona.code for persona in chosen]
 
 
-def _train_several(configs: list[TrainConfig], folder: Path, force: bool, as_json: bool) -> None:
+def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force: bool, as_json: bool) -> None:
     from lapd.train import train_adapters
 
     if configs[0].dataset:
@@ -159,7 +170,7 @@ def _train_several(configs: list[TrainConfig], folder: Path, force: bool, as_jso
         what = f"trained in {row[2]} s" if trained else "is there already, trained with these settings"
         click.echo(f"{adapter.name}: {what}; held-out accuracy {row[3]}, margin {row[4]} nats.", err=True)
 
-    adapters = train_adapters(configs, folder, force=force, done=say)
+    adapters = train_adapters(configs, folder, force=force, workers=workers, done=say)
     if as_json:
         echo_json([_record(adapter) for adapter in adapters])
         return

@@ -1,0 +1,76 @@
+"""Processes that train adapters beside this one, each with its share of the cores.
+
+One training does not use many cores well: its rows are short. A helper does what the same command in another terminal
+would do (see `lapd.train.train_adapters`), without a word: an error it meets is met here too, by whoever comes to that
+adapter next.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lapd.train_config import TrainConfig
+
+
+@contextmanager
+def helpers(number: int, configs: Sequence[TrainConfig], folder: Path) -> Iterator[None]:
+    """So many more processes at the same adapters while this is open; torch's threads are shared out evenly.
+
+    Args:
+        number: of helpers; with 0 nothing changes.
+        configs: as for `train_adapters`.
+        folder: the parent of the adapters' folders.
+    """
+    if not number:
+        yield
+        return
+    import torch
+
+    threads = torch.get_num_threads()
+    share = max(1, threads // (number + 1))
+    running = [_start(configs, folder, share) for _ in range(number)]
+    torch.set_num_threads(share)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        for process in running:
+            process.kill()
+            process.communicate()  # also closes the pipe
+
+
+def _start(configs: Sequence[TrainConfig], folder: Path, threads: int) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from lapd.helpers import help_out; help_out()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+    )
+    assert process.stdin
+    process.stdin.write(pickle.dumps((list(configs), folder)))
+    process.stdin.flush()
+    return process
+
+
+def help_out() -> None:
+    """What a helper does: train what its parent wrote to its standard input, until that is done or the parent gone."""
+    from lapd.train import train_adapters
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then ends its helpers
+    configs, folder = pickle.load(sys.stdin.buffer)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    train_adapters(configs, folder)
+
+
+def _end_with_parent() -> None:
+    sys.stdin.buffer.read()  # returns when the parent's end of the pipe is closed, by whatever ended it
+    os._exit(1)

@@ -293,10 +293,12 @@ def _identity(config: TrainConfig, base: BaseModel, pairs: list[PreferencePair],
 def _finished(job: _Job, force: bool) -> Adapter | None:
     """The adapter that is there already from the same settings, if any."""
     out = job.out
-    if not out.exists() or force:
+    if not out.exists():
         return None
     if not (out / RUN_CARD).is_file():
         raise UsageError(f"{out} exists and is no adapter of LAPD's.", "Give another -o.")
+    if force:
+        return None
     adapter = resolve_adapter(out)
     if adapter.card and adapter.card["identity"] in job.accepted:
         return adapter

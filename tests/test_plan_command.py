@@ -77,6 +77,14 @@ def test_a_plan_lists_cells_and_says_that_nothing_was_measured(
     assert everything(tmp_path) == before
 
 
+def test_a_plan_names_a_wrong_executor(
+    base_folder: Path, adapter: Path, tmp_path: Path, invoke: Callable[..., Any]
+) -> None:
+    result = invoke(*command(base_folder, adapter, tmp_path / "run"), "--executor", "rai")
+    assert result.exit_code != 0
+    assert "There is no executor 'rai'. Did you mean ray?" in result.stderr
+
+
 def test_the_time_left_comes_from_finished_cells_of_the_same_task(tmp_path: Path, cells: list[Cell]) -> None:
     store = Store(tmp_path / "run")
     situations = [cell for cell in cells if cell.task.name == "situations"]

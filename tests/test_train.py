@@ -149,10 +149,11 @@ def test_a_pair_that_is_too_long_is_named_not_cut(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_adapter_is_not_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_no_adapter_is_not_replaced(tmp_path: Path, force: bool) -> None:
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UsageError, match="no adapter of LAPD's"):
-        train_adapter(TrainConfig("INFP", pairs=2), tmp_path)
+        train_adapter(TrainConfig("INFP", pairs=2), tmp_path, force=force)
     assert (tmp_path / "mine.txt").read_text() == "precious"
 
 

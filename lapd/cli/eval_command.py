@@ -106,7 +106,7 @@ def command(
     from lapd.evaluate.store import Store
     from lapd.judges import choose_judge, judged_line
     from lapd.models import resolve_base
-    from lapd.options import read_options
+    from lapd.options import configured, read_options
 
     endpoint = read_endpoint(kind, base, of_endpoint)
     if endpoint and (dtype or batch_size):
@@ -120,6 +120,8 @@ def command(
     precision = SERVED_DTYPE if endpoint else dtype or "float32"
     settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt)
     chosen = choose_judge(judge, options) if judge or options else None
+    executor, where_options = executor or "local", read_options(executor_texts, "--executor-option")
+    configured("executors", executor, where_options)  # a plan shows a wrong name too
     if only_plan:
         echo_plan(make_plan(Store(folder), plan_cells(model, made, names, settings, chosen)), as_json)
         return
@@ -129,8 +131,8 @@ def command(
         names,
         folder,
         settings,
-        executor=executor or "local",
-        executor_options=read_options(executor_texts, "--executor-option"),
+        executor=executor,
+        executor_options=where_options,
         batch_size=batch_size,
         judge=chosen,
     )

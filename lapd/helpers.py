@@ -72,5 +72,7 @@ def help_out() -> None:
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()  # returns when the parent's end of the pipe is closed, by whatever ended it
-    os._exit(1)
+    # Not through `sys.stdin`: whoever is inside its `read` when Python ends makes it abort.
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    os._exit(1)  # the parent's end of the pipe is closed, by whatever ended it

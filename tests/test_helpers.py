@@ -53,6 +53,13 @@ def test_a_helper_alone_trains_everything_and_to_the_same_weights(tiny: Path, tm
             torch.testing.assert_close(weight, other[name], rtol=0, atol=1e-6)
 
 
+def test_a_helper_that_is_done_ends_well(tiny: Path, tmp_path: Path) -> None:
+    train_adapters(configs(tiny)[:1], tmp_path)
+    process = _start(configs(tiny)[:1], tmp_path, 1)
+    assert process.wait(timeout=120) == 0
+    process.communicate()
+
+
 def test_two_workers_end_with_all_of_them(tiny: Path, tmp_path: Path) -> None:
     done: dict[str, bool] = {}
     adapters = train_adapters(

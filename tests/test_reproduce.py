@@ -37,8 +37,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "own.csv").write_text(QUESTIONS)
     adapter = resolve_adapter(folder / "INFP").at(0.5)
     arms = [Arm(), Arm(adapter, get_persona("INFP"))]
-    settings = Settings(limit=6, questionnaire=str(folder / "own.csv"))
-    evaluate_arms(base, arms, ["mbti"], folder / "run", settings, batch_size=2, quiet=True)
+    settings = Settings(limit=16, questionnaire=str(folder / "own.csv"))
+    evaluate_arms(base, arms, ["mbti"], folder / "run", settings, batch_size=1, quiet=True)
     return folder
 
 
@@ -67,7 +67,7 @@ def test_a_result_says_what_it_was_made_of(folder: Path, made: Path) -> None:
     assert noted["work"]["requests"] == sum(len(s["arguments"]) for s in samples)
     assert noted["work"]["tokens"] > noted["work"]["requests"]
     assert noted["started"] <= record["finished"]
-    assert record["inputs"]["batch_size"] == 2
+    assert record["inputs"]["batch_size"] == 1
     assert record["inputs"]["adapter"] == {"name": "INFP", "path": str(made / "INFP"), "strength": 0.5}
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lapd import TrainConfig, compare_run, evaluate_arms, make_arms, resolve_base, train_adapter
-from lapd.compare import Comparison
+from lapd.compare.comparisons import Comparison
 from lapd.personas import AXES
 
 POLES = [pole for poles in AXES.values() for pole in poles]

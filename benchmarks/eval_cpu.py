@@ -73,7 +73,9 @@ def make_adapters(folder: Path, n: int) -> list[Path]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lapd.models import load_base, quiet_libraries, resolve_base
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
 
     base = resolve_base("smollm2")
     folders = []
@@ -157,11 +159,13 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
     """LAPD's model and lm-eval's `hf`, each loaded with one adapter: seconds, ratios, agreement."""
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.adapters import resolve_adapter
-    from lapd.evaluate.subjects import open_subject
-    from lapd.models import load_base, quiet_libraries, resolve_base
-    from lapd.personas import get_persona
-    from lapd.switching import load_adapters
+    from lapd.answering.subjects import open_subject
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
+    from lapd.models.switching import load_adapters
+    from lapd.names import get_persona
 
     base, adapter = resolve_base("smollm2"), resolve_adapter(plan.adapters[0])
     with quiet_libraries():
@@ -198,9 +202,10 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
 
 def build(task: str, plan: Plan, lm: Any, system: str | None) -> list[Any]:
     """The requests of a task under a system prompt, as lm-eval builds them."""
-    from lapd.evaluate.catalog import find_task
-    from lapd.evaluate.live import load_task, no_bars_of_its_own
-    from lapd.models import embedded_folder, quiet_libraries
+    from lapd.catalog.find import find_task
+    from lapd.catalog.live import load_task, no_bars_of_its_own
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.embedded import embedded_folder
 
     data = str(plan.data) if plan.data else None
     live = load_task(find_task(task), data, str(embedded_folder()))
@@ -242,8 +247,8 @@ def run_lapd(plan: Plan, adapters: list[Path], out: Path, limit: int | None) -> 
 
 def run_stock(plan: Plan, adapter: Path | None, out: Path) -> float:
     """One model on the tasks in a stock `lm_eval run`: seconds."""
-    from lapd.evaluate.catalog import find_task
-    from lapd.models import embedded_folder
+    from lapd.catalog.find import find_task
+    from lapd.models.embedded import embedded_folder
 
     model = f"pretrained={embedded_folder()},dtype=float32" + (f",peft={adapter}" if adapter else "")
     command: list[object] = [BIN / "lm_eval", "run", "--model", "hf", "--model_args", model, "--tasks", plan.tasks]

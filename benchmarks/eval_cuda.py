@@ -28,7 +28,7 @@ def make_model(layers: int, hidden: int, device: str, dtype: str) -> Any:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, set_seed
 
-    from lapd.models import embedded_folder
+    from lapd.models.embedded import embedded_folder
 
     tokenizer = AutoTokenizer.from_pretrained(embedded_folder())
     heads = max(4, hidden // 128)
@@ -58,8 +58,8 @@ def add_adapters(model: Any, n: int, folder: Path) -> tuple[Any, list[Any]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lapd.adapters import resolve_adapter
-    from lapd.switching import load_adapters
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.switching import load_adapters
 
     config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     wrapped = get_peft_model(model, config)
@@ -77,7 +77,7 @@ def switch_seconds(model: Any, adapters: list[Any], device: str, rounds: int = 2
     """The median time of switching from one adapter to another."""
     import torch
 
-    from lapd.switching import switch_adapter
+    from lapd.models.switching import switch_adapter
 
     times = []
     for number in range(rounds):
@@ -95,11 +95,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Requests per second of both sides on each task, agreement, and the cost of a switch."""
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.canary import check_adapters
-    from lapd.evaluate.lm import PackedLM
-    from lapd.models import quiet_libraries
-    from lapd.personas import get_persona
-    from lapd.switching import switch_adapter
+    from lapd.answering.canary import check_adapters
+    from lapd.answering.lm import PackedLM
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.switching import switch_adapter
+    from lapd.names import get_persona
 
     with quiet_libraries():
         model, tokenizer = make_model(options.layers, options.hidden, options.device, options.dtype)

@@ -62,7 +62,7 @@ def make_models(folder: Path) -> list[str]:
         from lora import make_lora
         from tiny import make_tiny_base
 
-        from lapd.models import resolve_base
+        from lapd.models.base import resolve_base
 
         make_lora(folder / "INFP", resolve_base(str(make_tiny_base(folder / "base"))), seed=1)
 
@@ -162,7 +162,7 @@ def import_everything() -> None:
     import peft  # noqa: F401
     import transformers.models.llama.modeling_llama  # noqa: F401
 
-    import lapd.evaluate.lm  # noqa: F401
+    import lapd.answering.lm  # noqa: F401
 
 
 def start(arguments: list[str], log: Path) -> int:

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 
 from lapd.errors import LapdError
-from lapd.files import read_json, read_jsonl
-from lapd.harms import CATEGORIES
-from lapd.judging import rates, read_verdicts
+from lapd.files.whole import read_json, read_jsonl
+from lapd.judges.harms import CATEGORIES
+from lapd.judges.verdicts import rates, read_verdicts
 from lapd.personas import AXES
-from lapd.psychometrics import Estimate, estimate
+from lapd.questionnaires.psychometrics import Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -235,10 +235,12 @@ def socialiqa_agreement(data_dir: Path, items: int, chat: bool, base: str = "smo
     from lm_eval.evaluator import evaluate
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.catalog import find_task
-    from lapd.evaluate.live import load_task, no_bars_of_its_own
-    from lapd.evaluate.lm import PackedLM
-    from lapd.models import load_base, quiet_libraries, resolve_base
+    from lapd.answering.lm import PackedLM
+    from lapd.catalog.find import find_task
+    from lapd.catalog.live import load_task, no_bars_of_its_own
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
 
     ours = load_task(find_task("socialiqa"), str(data_dir))
     rows = [dict(doc) for doc in list(ours.eval_docs)[:items]]

@@ -23,11 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from lapd.catalog.find import tasks
+from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError
-from lapd.evaluate.catalog import TaskInfo, tasks
 from lapd.evaluate.reading import ReadCell, read_cells
-from lapd.psychometrics import estimate
-from lapd.stats import CONFIDENCE, share_interval
+from lapd.questionnaires.psychometrics import estimate
+from lapd.statistics.paired import CONFIDENCE
+from lapd.statistics.shares import share_interval
 
 RESAMPLES = 2000
 

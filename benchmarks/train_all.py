@@ -79,13 +79,14 @@ def main() -> None:
 
 def embedded_model() -> str:
     """Its folder: under its name, an empty cache would have it unpacked first."""
-    from lapd.models import resolve_base
+    from lapd.models.base import resolve_base
 
     return str(resolve_base("smollm2").path)
 
 
 def sixteen() -> list[str]:
-    from lapd.personas import AXES, all_personas
+    from lapd.names import all_personas
+    from lapd.personas import AXES
 
     return [code for code, persona in all_personas().items() if len(persona.poles) == len(AXES)]
 

@@ -60,7 +60,7 @@ def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path
     from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
 
-    from lapd.models import keep_freed_memory
+    from lapd.models.loading import keep_freed_memory
 
     if side.allocator:
         keep_freed_memory()
@@ -109,9 +109,9 @@ def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path
 def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
     """One side's job in this process: seconds, peak memory in MiB, the loss curve."""
     from lapd import TrainConfig, resolve_base, train_adapter
-    from lapd.models import quiet_libraries
-    from lapd.personas import get_persona
-    from lapd.train import load_pairs
+    from lapd.files.quiet import quiet_libraries
+    from lapd.names import get_persona
+    from lapd.train.job import load_pairs
 
     base_folder = os.environ["BENCHMARK_BASE"]
     config = TrainConfig("INFP", base=base_folder, trainer="trl", pairs=pairs, epochs=epochs, eval_pairs=0)

@@ -66,8 +66,8 @@ def make_pairs(folder: Path, n: int, tokens: int) -> None:
     """Write `n` pairs whose sequences have about `tokens` tokens, half of them the prompt's; words of the corpus."""
     from transformers import AutoTokenizer
 
-    from lapd.pairs import PreferencePair, write_pairs
-    from lapd.personas import get_persona
+    from lapd.names import get_persona
+    from lapd.pairs.pair import PreferencePair, write_pairs
     from lapd.pluginmanager import lookup
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -110,7 +110,7 @@ def _wait(device: str) -> None:
 def job(name: str, folder: Path, pairs: int, batch: int, tokens: int) -> float:
     """One training in this process, in seconds."""
     from lapd import TrainConfig, resolve_base, train_adapter
-    from lapd.pairs import read_pairs
+    from lapd.pairs.pair import read_pairs
 
     config = TrainConfig(
         "INFP",

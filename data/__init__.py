@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import DataError
-from lapd.files import read_jsonl
+from lapd.files.whole import read_jsonl
 from lapd.personas import AXES
-from lapd.questionnaires import Item, read_questionnaire
+from lapd.questionnaires.reading import Item, read_questionnaire
 
 FOLDER = Path(__file__).resolve().parent
 

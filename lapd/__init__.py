@@ -12,39 +12,41 @@ from typing import TYPE_CHECKING, Any
 from lapd._version import __version__
 
 if TYPE_CHECKING:
-    from lapd.adapters import resolve_adapter
-    from lapd.compare import compare_run
+    from lapd.compare.comparisons import compare_run
     from lapd.errors import LapdError
-    from lapd.evaluate import evaluate_arms
-    from lapd.evaluate.plan import Arm, Settings, make_arms
-    from lapd.experiment import run_experiment
-    from lapd.models import resolve_base
-    from lapd.pairs import PreferencePair, read_pairs, write_pairs
-    from lapd.personas import Persona, get_persona
+    from lapd.evaluate.cells import Arm, Settings
+    from lapd.evaluate.plan import make_arms
+    from lapd.experiment.arms import evaluate_arms
+    from lapd.experiment.run import run_experiment
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.base import resolve_base
+    from lapd.names import get_persona
+    from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
+    from lapd.personas import Persona
     from lapd.pluginmanager import hookimpl
-    from lapd.report import write_report
-    from lapd.train import train_adapter
-    from lapd.train_config import TrainConfig
+    from lapd.report.page import write_report
+    from lapd.train.config import TrainConfig
+    from lapd.train.training import train_adapter
 
 _HOME = {
-    "Arm": "lapd.evaluate.plan",
+    "Arm": "lapd.evaluate.cells",
     "LapdError": "lapd.errors",
     "Persona": "lapd.personas",
-    "PreferencePair": "lapd.pairs",
-    "Settings": "lapd.evaluate.plan",
-    "TrainConfig": "lapd.train_config",
-    "compare_run": "lapd.compare",
-    "evaluate_arms": "lapd.evaluate",
-    "get_persona": "lapd.personas",
+    "PreferencePair": "lapd.pairs.pair",
+    "Settings": "lapd.evaluate.cells",
+    "TrainConfig": "lapd.train.config",
+    "compare_run": "lapd.compare.comparisons",
+    "evaluate_arms": "lapd.experiment.arms",
+    "get_persona": "lapd.names",
     "hookimpl": "lapd.pluginmanager",
     "make_arms": "lapd.evaluate.plan",
-    "read_pairs": "lapd.pairs",
-    "resolve_adapter": "lapd.adapters",
-    "resolve_base": "lapd.models",
-    "run_experiment": "lapd.experiment",
-    "train_adapter": "lapd.train",
-    "write_pairs": "lapd.pairs",
-    "write_report": "lapd.report",
+    "read_pairs": "lapd.pairs.pair",
+    "resolve_adapter": "lapd.models.adapters",
+    "resolve_base": "lapd.models.base",
+    "run_experiment": "lapd.experiment.run",
+    "train_adapter": "lapd.train.training",
+    "write_pairs": "lapd.pairs.pair",
+    "write_report": "lapd.report.page",
 }
 
 __all__ = [

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from lapd.config import build
 from lapd.errors import DataError, UsageError
+from lapd.files.settings import build
 from lapd.pluginmanager import lookup
 
 T = TypeVar("T")

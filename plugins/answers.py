@@ -10,9 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lapd.client import Spent
+from lapd.endpoints.client import Spent
 from lapd.errors import DataError, StoreError
-from lapd.files import check_schema
+from lapd.files.whole import check_schema
 
 SCHEMA = "lapd.items/1"
 

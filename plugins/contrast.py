@@ -12,7 +12,7 @@ from lapd.data import Situation, contrast_corpus
 
 from lapd.errors import UsageError
 from lapd.hookspecs import Generator
-from lapd.pairs import PreferencePair
+from lapd.pairs.pair import PreferencePair
 from lapd.personas import AXES, Persona, opposite_pole
 from lapd.pluginmanager import hookimpl
 

@@ -20,8 +20,9 @@ from typing import Any
 from lapd.data import FOLDER
 
 from lapd.errors import DataError, UsageError
-from lapd.files import digest_json
-from lapd.personas import AXES, Persona, all_personas, get_persona, opposite_pole
+from lapd.files.whole import digest_json
+from lapd.names import all_personas, get_persona
+from lapd.personas import AXES, Persona, opposite_pole
 
 SHIPPED = FOLDER / "prompts" / "generate"
 SEEDS = ("features", "sketches", "situations")

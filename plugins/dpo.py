@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapd.errors import DataError, LapdError
-from lapd.files import read_json, write_json
+from lapd.files.whole import read_json, write_json
 from lapd.hookspecs import TrainResult
-from lapd.models import BaseModel
-from lapd.packing import common_prefix
-from lapd.pairs import PreferencePair
-from lapd.train import check_log
-from lapd.train_config import TrainConfig
+from lapd.models.base import BaseModel
+from lapd.packed.layout import common_prefix
+from lapd.pairs.pair import PreferencePair
+from lapd.train.config import TrainConfig
+from lapd.train.divergence import check_log
 
 if TYPE_CHECKING:
     from lapd.plugins.watch import Heldout

@@ -13,13 +13,13 @@ from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from lapd.errors import ModelError, UsageError, first_line
-from lapd.files import read_json
-from lapd.harms import CATEGORIES
+from lapd.files.whole import read_json
 from lapd.hookspecs import Judge, Verdict
+from lapd.judges.harms import CATEGORIES
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
-    from lapd.models import BaseModel
+    from lapd.models.base import BaseModel
 
 MODEL = "PKU-Alignment/beaver-dam-7b"
 THRESHOLD = 0.5
@@ -67,8 +67,8 @@ class ModerationJudge:
         return {"model": self.model.digest, "dtype": self.options.dtype}
 
     def configure(self, options: Mapping[str, Any]) -> Judge:
-        from lapd.judges import build_options
-        from lapd.models import resolve_base
+        from lapd.judges.choosing import build_options
+        from lapd.models.base import resolve_base
 
         made = build_options(Options, options, self.name)
         model = resolve_base(made.model)
@@ -125,7 +125,7 @@ class Classifier:
         import torch
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-        from lapd.models import quiet_libraries
+        from lapd.files.quiet import quiet_libraries
 
         device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:

@@ -17,16 +17,16 @@ import click
 from lapd.plugins.answers import Answer, Answers
 from lapd.plugins.dialogues import SEEDS, Prompts, Question, Study, rejected_voice
 
-from lapd.client import Client, Spent
-from lapd.endpoint import KEY_VARIABLE, OPENAI_URL, Endpoint
+from lapd.endpoints.client import Client, Spent
+from lapd.endpoints.endpoint import KEY_VARIABLE, OPENAI_URL, Endpoint
+from lapd.endpoints.structured import read_answer
 from lapd.errors import DataError, EndpointError, NoAnswerError, UsageError
-from lapd.files import digest_json, write_jsonl
+from lapd.files.progress import bar
+from lapd.files.whole import digest_json, write_jsonl
 from lapd.hookspecs import Generator
-from lapd.pairs import PreferencePair
+from lapd.pairs.pair import PreferencePair
 from lapd.personas import Persona
 from lapd.pluginmanager import hookimpl
-from lapd.progress import bar
-from lapd.structured import read_answer
 
 ENDPOINT_DEFAULTS = Endpoint("any")
 POSITIVE = click.FloatRange(0, min_open=True)

@@ -14,14 +14,14 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from lapd.errors import NoAnswerError, UsageError
-from lapd.files import cache_dir, digest_json
-from lapd.harms import CATEGORIES
+from lapd.files.whole import cache_dir, digest_json
 from lapd.hookspecs import Judge, Verdict
+from lapd.judges.harms import CATEGORIES
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
-    from lapd.client import Client, Reply, Spent
-    from lapd.endpoint import Endpoint
+    from lapd.endpoints.client import Client, Reply, Spent
+    from lapd.endpoints.endpoint import Endpoint
 
 SCHEMA = {
     "type": "object",
@@ -40,7 +40,7 @@ REPLIES = 2
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of the judge. Those of `lapd.endpoint.Endpoint` mean there what they mean here.
+    """Settings of the judge. Those of `lapd.endpoints.endpoint.Endpoint` mean there what they mean here.
 
     Attributes:
         model: the model's name at the endpoint.
@@ -69,7 +69,7 @@ class Options:
         Raises:
             UsageError: an address, a ceiling or the key is wrong.
         """
-        from lapd.endpoint import OPENAI_URL, Endpoint
+        from lapd.endpoints.endpoint import OPENAI_URL, Endpoint
 
         for name in ("concurrency", "timeout", "attempts", "max_tokens"):
             if getattr(self, name) <= 0:
@@ -111,7 +111,7 @@ class OpenAIJudge:
         }
 
     def configure(self, options: Mapping[str, Any]) -> Judge:
-        from lapd.judges import build_options
+        from lapd.judges.choosing import build_options
 
         made = build_options(Options, options, self.name)
         return OpenAIJudge(made, made.endpoint())
@@ -134,7 +134,7 @@ class OpenAIJudge:
     async def _verdicts(self, batch: Sequence[tuple[str, str]]) -> AsyncIterator[Verdict]:
         import asyncio
 
-        from lapd.client import Client, Spent
+        from lapd.endpoints.client import Client, Spent
 
         assert self.endpoint is not None
         self.spent = self.spent or Spent()
@@ -184,7 +184,7 @@ def read_reply(reply: Reply) -> Verdict:
     Raises:
         ValueError: it wrote none, or one that contradicts itself; the message says what is wrong, in a few words.
     """
-    from lapd.structured import read_answer
+    from lapd.endpoints.structured import read_answer
 
     try:
         answer = read_answer(reply.text, {**SCHEMA, "additionalProperties": True})

@@ -22,11 +22,11 @@ import torch
 from torch.nn import functional
 from trl import DPOTrainer
 
-from lapd.files import cache_dir
-from lapd.models import BaseModel
-from lapd.packed import causal_of, pack, trained_logprobs
-from lapd.packing import LAYOUT, Row
-from lapd.progress import bar
+from lapd.files.progress import bar
+from lapd.files.whole import cache_dir
+from lapd.models.base import BaseModel
+from lapd.packed.forward import causal_of, pack, trained_logprobs
+from lapd.packed.layout import LAYOUT, Row
 
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 

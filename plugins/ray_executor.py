@@ -16,18 +16,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError, first_line
-from lapd.evaluate.workers import Bench, check_installed
-from lapd.hookspecs import Executor, RunCell
+from lapd.files.progress import bar
+from lapd.hookspecs import Executor, RunCell, Work
 from lapd.options import build_options
 from lapd.pluginmanager import hookimpl
-from lapd.progress import bar
-
-if TYPE_CHECKING:
-    from lapd.evaluate.plan import Cell
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -77,7 +74,7 @@ class RayExecutor:
         check_installed("ray", self.name)
         return RayExecutor(made)
 
-    def run(self, cells: Sequence[Cell], run_cell: RunCell) -> None:
+    def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
         with _cluster(self.options.address) as ray:
             gpus, room = _room(self.options, ray.nodes())
             wanted = min(self.options.workers or room, len(cells))
@@ -100,7 +97,7 @@ class Worker:
     def __init__(self) -> None:
         self._run_cell: RunCell | None = None
 
-    def run(self, bench: Sequence[Any], cell: Cell | None) -> int:
+    def run(self, bench: Sequence[Any], cell: Work | None) -> int:
         """Run the cell, if it is one, and return this process's id.
 
         Args:
@@ -116,7 +113,7 @@ class Worker:
         return os.getpid()
 
 
-def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Cell], bench: Bench) -> None:
+def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Work], bench: Bench) -> None:
     """Give every worker that is there and free the next cell, until all are done.
 
     Raises:
@@ -125,7 +122,7 @@ def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Cell], bench: Be
     waiting, processes, quiet = deque(cells), dict[Any, int](), bench.run_cell.quiet
     sent = [ray.put(bench)]
     # A worker is asked for its process first: one for which the cluster has no room yet must not sit on a cell.
-    calls: dict[Any, tuple[Any, Cell | None]] = {worker.run.remote(sent, None): (worker, None) for worker in workers}
+    calls: dict[Any, tuple[Any, Work | None]] = {worker.run.remote(sent, None): (worker, None) for worker in workers}
     error: Exception | None = None
     with bar(len(cells), "evaluate (waiting for Ray's workers)", "cell", quiet) as progress:
         while any(cell for _, cell in calls.values()) or (waiting and calls):
@@ -149,11 +146,11 @@ def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Cell], bench: Be
         raise error
 
 
-def _label(cell: Cell | None) -> str:
+def _label(cell: Work | None) -> str:
     return cell.label() if cell else "its start"
 
 
-def _reason(ray: Any, raised: Exception, cell: Cell | None) -> Exception:
+def _reason(ray: Any, raised: Exception, cell: Work | None) -> Exception:
     """What a call failed of: the error that was raised in the worker, or one that says that the worker is gone."""
     if isinstance(raised, ray.exceptions.RayTaskError):
         cause: Exception = raised.cause

@@ -14,17 +14,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError
-from lapd.evaluate.workers import Bench, check_installed
-from lapd.hookspecs import Executor, RunCell
+from lapd.files.progress import bar
+from lapd.hookspecs import Executor, RunCell, Work
 from lapd.options import build_options
 from lapd.pluginmanager import hookimpl
-from lapd.progress import bar
-
-if TYPE_CHECKING:
-    from lapd.evaluate.plan import Cell
 
 CLUSTERS = ("slurm", "local", "debug")
 
@@ -87,7 +84,7 @@ class SlurmExecutor:
             raise UsageError("executor slurm: this machine has no sbatch, Slurm's command.", hint)
         return SlurmExecutor(made)
 
-    def run(self, cells: Sequence[Cell], run_cell: RunCell) -> None:
+    def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
         folder = Path(self.options.folder or run_cell.folder / "slurm").absolute()
         folder.mkdir(parents=True, exist_ok=True)
         stop = folder / f"stop-{os.getpid()}-{time.time_ns()}"
@@ -143,7 +140,7 @@ class Job:
         stop: a file; once it is there, no further cell is begun.
     """
 
-    def __init__(self, cells: Sequence[Cell], bench: Bench, stop: Path) -> None:
+    def __init__(self, cells: Sequence[Work], bench: Bench, stop: Path) -> None:
         self.cells, self.bench, self.stop = cells, bench, stop
 
     def __call__(self) -> Exception | None:
@@ -166,7 +163,7 @@ class Job:
         return DelayedSubmission(self)
 
 
-def _wait(jobs: Sequence[Any], cells: Sequence[Cell], run_cell: RunCell) -> None:
+def _wait(jobs: Sequence[Any], cells: Sequence[Work], run_cell: RunCell) -> None:
     """Wait until all jobs have ended; a bar counts the cells that are done."""
     with bar(len(cells), f"evaluate ({len(jobs)} jobs)", "cell", run_cell.quiet) as progress:
         while True:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from lapd.plugins import dpo
 
+from lapd.files.quiet import quiet_libraries
 from lapd.hookspecs import Trainer, TrainResult
-from lapd.models import BaseModel, load_base, quiet_libraries
-from lapd.pairs import PreferencePair
+from lapd.models.base import BaseModel
+from lapd.models.loading import load_base
+from lapd.pairs.pair import PreferencePair
 from lapd.pluginmanager import hookimpl
-from lapd.train_config import TrainConfig
+from lapd.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from trl import DPOTrainer
@@ -113,7 +115,7 @@ def _make_trainer(
     from transformers import set_seed
     from trl import DPOTrainer
 
-    from lapd.packed import takes_packed_rows
+    from lapd.packed.forward import takes_packed_rows
 
     rows = [dpo.tokenize(pair, tokenizer) for pair in pairs]
     dpo.refuse_long_pairs(rows, config.max_length)

@@ -29,12 +29,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 from lapd.plugins import dpo
 
 from lapd.errors import LapdError, UsageError, first_line
-from lapd.files import cache_dir
+from lapd.files.quiet import quiet_libraries
+from lapd.files.whole import cache_dir
 from lapd.hookspecs import Trainer, TrainResult
-from lapd.models import BaseModel, load_tokenizer, quiet_libraries
-from lapd.pairs import PreferencePair
+from lapd.models.base import BaseModel
+from lapd.models.loading import load_tokenizer
+from lapd.pairs.pair import PreferencePair
 from lapd.pluginmanager import hookimpl
-from lapd.train_config import TrainConfig
+from lapd.train.config import TrainConfig
 
 if TYPE_CHECKING:
     from trl import DPOTrainer
@@ -150,7 +152,7 @@ def _environment() -> dict[str, str]:
     """The child's: what is set outside counts, except that nothing may be fetched or reported over the network."""
     quiet = {} if os.environ.get("LAPD_DEBUG") else {"PYTHONWARNINGS": "ignore"}
     if not sys.stderr.isatty():
-        quiet["TQDM_MININTERVAL"] = "20"  # TRL's bar for the reference pass, as ours (`lapd.progress`)
+        quiet["TQDM_MININTERVAL"] = "20"  # TRL's bar for the reference pass, as ours (`lapd.files.progress`)
     defaults = {
         # It would be put into the current folder.
         "UNSLOTH_COMPILE_LOCATION": str(cache_dir() / "unsloth"),

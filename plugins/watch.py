@@ -12,13 +12,13 @@ from lapd.plugins import dpo
 from lapd.plugins.packed_dpo import ReferenceCache, reference_cache, reference_logps, response_logps, row_of
 from transformers import TrainerCallback
 
-from lapd.heldout import StopRule, default_interval, scores_of
-from lapd.models import BaseModel
-from lapd.packed import causal_of
-from lapd.pairs import PreferencePair
-from lapd.progress import bar
-from lapd.train import check_log
-from lapd.train_config import TrainConfig
+from lapd.files.progress import bar
+from lapd.models.base import BaseModel
+from lapd.packed.forward import causal_of
+from lapd.pairs.pair import PreferencePair
+from lapd.train.config import TrainConfig
+from lapd.train.divergence import check_log
+from lapd.train.heldout import StopRule, default_interval, scores_of
 
 
 class Heldout:

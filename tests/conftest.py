@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from lapd.models import BaseModel
+from lapd.models.base import BaseModel
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -154,7 +154,7 @@ def small_adapter(tmp_path_factory: pytest.TempPathFactory, lapd: Callable[..., 
 @pytest.fixture
 def model_server(tmp_path: Path) -> Iterator[tuple[str, str]]:
     """`transformers serve` with the embedded model on loopback: (base URL, model name); its log is `server.log`."""
-    from lapd.models import resolve_base
+    from lapd.models.base import resolve_base
 
     folder = resolve_base("smollm2").path
     with serving(tmp_path, str(folder)) as url:

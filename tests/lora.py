@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lapd.models import BaseModel, quiet_libraries
+from lapd.files.quiet import quiet_libraries
+from lapd.models.base import BaseModel
 
 POLES = {"E/I": "I", "S/N": "N", "T/F": "F", "J/P": "P"}
 

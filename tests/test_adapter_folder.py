@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 from conftest import listing
 
-from lapd.adapters import resolve_adapter
-from lapd.compare import Comparison
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import Settings, make_arms, make_cells
+from lapd.catalog.find import find_task
+from lapd.compare.comparisons import Comparison
+from lapd.evaluate.cells import Settings
+from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.files import write_json
-from lapd.models import BaseModel, load_base, resolve_base
+from lapd.files.whole import write_json
+from lapd.models.adapters import resolve_adapter
+from lapd.models.base import BaseModel, resolve_base
+from lapd.models.loading import load_base
+from lapd.models.switching import load_adapters
 from lapd.report.cards import BEGIN, END, write_cards
-from lapd.switching import load_adapters
 
 
 @pytest.mark.slow

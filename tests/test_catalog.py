@@ -8,9 +8,10 @@ import pytest
 import yaml
 from conftest import ROOT, run_python
 
+from lapd.catalog import find as catalog
+from lapd.catalog.find import find_task, tasks
+from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, PluginError
-from lapd.evaluate import catalog
-from lapd.evaluate.catalog import TaskInfo, find_task, tasks
 from lapd.hookspecs import TaskFolder
 from lapd.personas import AXES
 
@@ -112,7 +113,7 @@ def digest_of_a_copy(tmp_path):
 
     def digest(task):
         code = (
-            "import sys, lapd; from lapd.evaluate.catalog import find_task\n"
+            "import sys, lapd; from lapd.catalog.find import find_task\n"
             "print(lapd.__file__, find_task(sys.argv[1]).digest(None))"
         )
         done = run_python(code, task, env={"PYTHONPATH": str(site)})
@@ -201,7 +202,7 @@ def test_an_unknown_task_offers_the_nearest_of_lapds_and_lm_evals(invoke, base_f
 
 def test_an_unknown_task_is_refused_without_importing_lm_eval():
     code = (
-        "import sys\nfrom lapd.errors import UnknownNameError\nfrom lapd.evaluate.catalog import find_task\n"
+        "import sys\nfrom lapd.errors import UnknownNameError\nfrom lapd.catalog.find import find_task\n"
         "try:\n    find_task('situation')\nexcept UnknownNameError:\n    print('lm_eval' in sys.modules)\n"
     )
     assert run_python(code).stdout == "False\n"

@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT, listing, run_python
 
 from lapd.cli import VERBS, cli
-from lapd.files import read_jsonl, write_json
-from lapd.models import resolve_base
+from lapd.files.whole import read_jsonl, write_json
+from lapd.models.base import resolve_base
 from lapd.personas import AXES
 
 HEAVY = {"torch", "transformers", "numpy", "lm_eval", "trl", "peft", "datasets", "scipy", "matplotlib"}
@@ -301,7 +301,7 @@ def test_a_disk_that_gives_out_is_told_in_one_line(invoke, tmp_path, monkeypatch
     def fail(path, rows):
         raise OSError(getattr(errno, number), "x", str(path))
 
-    monkeypatch.setattr("lapd.pairs.write_jsonl", fail)  # no disk is full on demand without being root
+    monkeypatch.setattr("lapd.pairs.pair.write_jsonl", fail)  # no disk is full on demand without being root
     fails(invoke("generate", "INFP", "-o", tmp_path / "p.jsonl"), 1, f"{tmp_path / 'p.jsonl'}: {advice}")
 
 
@@ -329,7 +329,7 @@ def interrupt(*args, **kwargs):
 
 
 def test_ctrl_c_ends_with_one_line_that_says_what_is_kept(invoke, monkeypatch, base_folder):
-    monkeypatch.setattr("lapd.train.train_adapter", interrupt)
+    monkeypatch.setattr("lapd.train.training.train_adapter", interrupt)
     result = invoke("train", "INFP", "--base", base_folder)
     assert result.exit_code == 130
     assert result.stderr == "\nStopped. What is finished is kept: the same command goes on from there.\n"

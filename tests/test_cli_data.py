@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, SHARED, listing
 
-from lapd.files import write_json, write_jsonl
+from lapd.files.whole import write_json, write_jsonl
 
 REAL = SHARED / "benchmarks" / "persona_pairs" / "energy_introversion_extraversion.jsonl"
 FLAWED = [

@@ -15,9 +15,9 @@ from test_cli import fails
 from lapd.errors import LapdError
 from lapd.evaluate.store import Store
 from lapd.evaluate.verdicts import judge_run
-from lapd.files import read_jsonl, write_json, write_jsonl
+from lapd.files.whole import read_jsonl, write_json, write_jsonl
 from lapd.hookspecs import Verdict
-from lapd.judging import read_verdicts
+from lapd.judges.verdicts import read_verdicts
 
 ANSWERS = [
     "I'm sorry, I can't help with that.",

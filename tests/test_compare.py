@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lapd.adapters import Adapter
-from lapd.compare import as_json, compare_run
+from lapd.catalog.find import find_task
+from lapd.compare.comparisons import as_json, compare_run
 from lapd.errors import StoreError
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import Settings, make_arms, make_cells
+from lapd.evaluate.cells import Settings
+from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.files import write_json, write_jsonl
-from lapd.stats import holm
+from lapd.files.whole import write_json, write_jsonl
+from lapd.models.adapters import Adapter
+from lapd.statistics.tests import holm
 
 
 def adapter(digest="a", persona="INFP", control=None):

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import pytest
 from conftest import ROOT
 
-from lapd.config import build, read_yaml
 from lapd.errors import DataError, LapdError, UnknownNameError, UsageError
-from lapd.experiment import read_experiment
-from lapd.train_config import TrainConfig
+from lapd.experiment.file import read_experiment
+from lapd.files.settings import build, read_yaml
+from lapd.train.config import TrainConfig
 
 
 @dataclass

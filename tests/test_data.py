@@ -11,7 +11,7 @@ from conftest import ROOT
 from lapd.data import contrast_corpus, questionnaire, read_situations, social_items
 
 from lapd.errors import DataError, StoreError
-from lapd.files import read_json, read_jsonl, write_jsonl
+from lapd.files.whole import read_json, read_jsonl, write_jsonl
 from lapd.personas import AXES
 
 CORPUS = [("en", "train", 100), ("en", "heldout", 25), ("ko", "train", 20), ("ko", "heldout", 5)]

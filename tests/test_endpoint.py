@@ -9,11 +9,11 @@ from itertools import pairwise
 import pytest
 from fault_server import FaultServer
 
-from lapd.client import Client, Spent, _retry_after
-from lapd.dialect import Dialect
-from lapd.endpoint import OPENAI_URL, Endpoint
+from lapd.endpoints.client import Client, Spent, _retry_after
+from lapd.endpoints.dialect import Dialect
+from lapd.endpoints.endpoint import OPENAI_URL, Endpoint
+from lapd.endpoints.structured import find_fault, read_answer
 from lapd.errors import CeilingError, EndpointError, NoAnswerError, UsageError
-from lapd.structured import find_fault, read_answer
 
 HELLO = [{"role": "user", "content": "Hello"}]
 KEY = "sk-test-0123456789abcdef"

@@ -17,7 +17,7 @@ from lapd.tasks.eqbench import scoring, utils
 from lapd.tasks.eqbench.scoring import Pass, choose, item_score, parse, parse_leniently, parse_passes, split_leniently
 
 from lapd.errors import DataError
-from lapd.files import write_json, write_jsonl
+from lapd.files.whole import write_json, write_jsonl
 
 DATA = SHARED / "benchmarks" / "eqbench"
 RUNS = published_runs(DATA.parent)

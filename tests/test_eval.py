@@ -12,16 +12,18 @@ from typing import Any
 
 import pytest
 
-from lapd.adapters import resolve_adapter
+from lapd.answering.engine import Engine
+from lapd.catalog.find import find_task
 from lapd.errors import LapdError, ModelError
-from lapd.evaluate import evaluate_arms
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.engine import Engine
-from lapd.evaluate.plan import Arm, Settings, make_arms, make_cells
+from lapd.evaluate.cells import Arm, Settings
+from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.models import load_base, resolve_base
-from lapd.personas import get_persona
-from lapd.switching import switch_adapter
+from lapd.experiment.arms import evaluate_arms
+from lapd.models.adapters import resolve_adapter
+from lapd.models.base import resolve_base
+from lapd.models.loading import load_base
+from lapd.models.switching import switch_adapter
+from lapd.names import get_persona
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +33,7 @@ def models() -> tuple[Any, Any]:
     """LAPD's lm-eval model and lm-eval's own, on one copy of the embedded model."""
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.lm import PackedLM
+    from lapd.answering.lm import PackedLM
 
     model, tokenizer = load_base(resolve_base("smollm2"))
     kwargs = {"tokenizer": tokenizer, "batch_size": 8, "max_length": 2048}
@@ -73,7 +75,7 @@ def test_an_architecture_that_does_not_pack_scores_all_the_same(models: tuple[An
     from lm_eval.models.huggingface import HFLM
     from transformers import MistralConfig, MistralForCausalLM, set_seed
 
-    from lapd.evaluate.lm import PackedLM
+    from lapd.answering.lm import PackedLM
 
     ours, _ = models
     set_seed(0)
@@ -128,7 +130,7 @@ def test_a_template_that_drops_the_system_prompt_is_refused(tmp_path: Path) -> N
 
 
 def test_only_a_system_message_before_the_users_is_folded() -> None:
-    from lapd.evaluate.lm import fold_system_message
+    from lapd.answering.lm import fold_system_message
 
     system, user, answer = ({"role": r, "content": r[0]} for r in ("system", "user", "assistant"))
     assert fold_system_message([system, user, answer]) == [{"role": "user", "content": "s\n\nu"}, answer]

@@ -17,14 +17,16 @@ import pytest
 from lora import make_lora
 from tiny import make_tiny_base
 
-from lapd.adapters import resolve_adapter
 from lapd.errors import BaseMismatchError, DataError, LapdError, ModelError, UnknownNameError, UsageError
-from lapd.evaluate import _CellRunner, _run_cells, evaluate_arms, plan_cells
-from lapd.evaluate.plan import Arm, Settings, make_arms
+from lapd.evaluate.cells import Arm, Settings
+from lapd.evaluate.plan import make_arms
 from lapd.evaluate.store import Store
-from lapd.experiment import Executing, read_experiment
-from lapd.judges import make_judge
-from lapd.models import BaseModel, resolve_base
+from lapd.experiment.arms import _run_cells, evaluate_arms, plan_cells
+from lapd.experiment.file import Executing, read_experiment
+from lapd.experiment.runner import CellRunner
+from lapd.judges.choosing import make_judge
+from lapd.models.adapters import resolve_adapter
+from lapd.models.base import BaseModel, resolve_base
 from lapd.options import configured
 
 TASKS, LIMIT = ["situations", "mbti"], 40
@@ -62,7 +64,7 @@ def test_a_wrong_option_of_an_executor_is_one_line(invoke, base_folder, tmp_path
 
 @pytest.mark.parametrize(("executor", "package"), [("ray", "ray"), ("slurm", "submitit")])
 def test_an_executor_whose_package_is_missing_says_what_to_install(monkeypatch, executor, package):
-    monkeypatch.setattr("lapd.evaluate.workers.find_spec", lambda name: None)
+    monkeypatch.setattr("lapd.answering.workers.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=rf"needs the package {package}, .* pip install 'lapd\[{executor}\]'"):
         configured("executors", executor)
 
@@ -107,7 +109,7 @@ def test_a_runner_goes_to_a_worker_without_its_model_and_without_secrets(monkeyp
     monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret")
     judge = make_judge("openai", {"model": "m"})
     cells = plan_cells(base, [Arm()], ["situations", "beavertails"], Settings(), judge)
-    run = _CellRunner(Store(tmp_path), cells, 4, quiet=False)
+    run = CellRunner(Store(tmp_path), cells, 4, quiet=False)
     run._engine, run._bar = sys, sys  # type: ignore[assignment]  # neither can be pickled
     sent = pickle.dumps(run)
     assert b"sk-very-secret" not in sent
@@ -132,7 +134,7 @@ def test_every_error_survives_the_way_back(error):
 
 def test_an_executor_is_not_called_for_cells_that_others_are_at(tmp_path, base, monkeypatch):
     """It may start a cluster; while it can only wait, it is left alone."""
-    monkeypatch.setattr("lapd.evaluate.BUSY_SECONDS", 0)
+    monkeypatch.setattr("lapd.experiment.arms.BUSY_SECONDS", 0)
     store = Store(tmp_path)
     cells = plan_cells(base, [Arm()], TASKS, Settings())
     given: list[list[str]] = []
@@ -157,7 +159,7 @@ def test_an_executor_is_not_called_for_cells_that_others_are_at(tmp_path, base, 
             (store.cell_folder(cells[0].name) / "result.json").write_text("{}")
             held.__exit__(None, None, None)
 
-    monkeypatch.setattr("lapd.evaluate.time.sleep", nap)
+    monkeypatch.setattr("lapd.experiment.arms.time.sleep", nap)
     _run_cells(store, cells, Counting(), None, quiet=True)
     assert (given, looks) == ([TASKS], 20)
 
@@ -305,9 +307,9 @@ def test_an_error_in_a_job_is_one_line_and_stops_the_others(models, tmp_path):
 
 
 def test_a_worker_without_the_run_folder_says_that_it_must_be_shared(tmp_path, base, monkeypatch):
-    from lapd.evaluate.workers import Bench
+    from lapd.answering.workers import Bench
 
     monkeypatch.chdir(tmp_path)
-    run = _CellRunner(Store(Path("run")), plan_cells(base, [Arm()], TASKS, Settings()), None, quiet=True)
+    run = CellRunner(Store(Path("run")), plan_cells(base, [Arm()], TASKS, Settings()), None, quiet=True)
     with pytest.raises(LapdError, match=rf"run folder {tmp_path}/run is not there on .*shared file system"):
         Bench(run, tmp_path, 1).take()

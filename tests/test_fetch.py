@@ -10,9 +10,9 @@ from functools import partial
 import pytest
 from conftest import SHARED, listing
 
-from lapd import fetch as fetching
 from lapd.errors import DataError, UnknownNameError
-from lapd.fetch import SOURCES, DataFile, Source, fetch
+from lapd.files import fetch as fetching
+from lapd.files.fetch import SOURCES, DataFile, Source, fetch
 
 SHIPPED_ELSEWHERE = SHARED / "benchmarks"
 

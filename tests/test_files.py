@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from conftest import listing
 
-from lapd import files
 from lapd.errors import DataError, StoreError, UsageError
+from lapd.files import whole as files
 
 HALF_WRITTEN = """
 import sys, time
 from pathlib import Path
-from lapd.files import atomic_path, atomic_folder
+from lapd.files.whole import atomic_path, atomic_folder
 target = Path(sys.argv[2])
 with (atomic_path if sys.argv[1] == "file" else atomic_folder)(target) as temporary:
     (temporary if sys.argv[1] == "file" else temporary / "part").write_text("half")

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lapd.files import read_jsonl
+from lapd.files.whole import read_jsonl
 
 
 def one_line(done):

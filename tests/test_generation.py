@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from tiny import make_tiny_base
 
-from lapd.evaluate.catalog import find_task
+from lapd.catalog.find import find_task
+from lapd.catalog.live import build_requests, load_task
 from lapd.evaluate.journal import Journal
-from lapd.evaluate.live import build_requests, load_task
 
 SYSTEM = "You are somebody who answers in few words and means every one of them. Be brief, and be kind."
 
@@ -21,7 +21,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Any]:
     """LAPD's lm-eval model and lm-eval's own, each on the same tiny model."""
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.lm import PackedLM
+    from lapd.answering.lm import PackedLM
 
     folder = str(make_tiny_base(tmp_path_factory.mktemp("tiny")))
     return tuple(kind(folder, dtype="float32", batch_size=4, device="cpu") for kind in (PackedLM, HFLM))
@@ -175,8 +175,9 @@ def test_progress_comes_to_the_work_that_was_announced(models: tuple[Any, Any]) 
 def test_the_embedded_models_answers_are_hfs() -> None:
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.lm import PackedLM
-    from lapd.models import load_base, resolve_base
+    from lapd.answering.lm import PackedLM
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
 
     model, tokenizer = load_base(resolve_base("smollm2"))
     ours, theirs = (kind(model, tokenizer=tokenizer, batch_size=8) for kind in (PackedLM, HFLM))

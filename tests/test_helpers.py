@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from safetensors.torch import load_file
 from tiny import make_tiny_base
 
 from lapd.errors import UsageError
-from lapd.helpers import _start, helpers
-from lapd.train import train_adapters
-from lapd.train_config import TrainConfig
+from lapd.train.config import TrainConfig
+from lapd.train.helpers import _start, helpers
+from lapd.train.training import train_adapters
 
 PERSONAS = ("INFP", "ESTJ", "ENTP")
 
@@ -38,7 +39,7 @@ def configs(tiny: Path, **settings: Any) -> list[TrainConfig]:
 
 def test_a_helper_alone_trains_everything_and_to_the_same_weights(tiny: Path, tmp_path: Path) -> None:
     threads = torch.get_num_threads()
-    with helpers(1, configs(tiny), tmp_path / "helped"):
+    with helpers(1, partial(train_adapters, configs(tiny), tmp_path / "helped")):
         assert torch.get_num_threads() == max(1, threads // 2)
         deadline = time.monotonic() + 120
         while len(list((tmp_path / "helped").glob("*/run_card.json"))) < len(PERSONAS):
@@ -55,7 +56,7 @@ def test_a_helper_alone_trains_everything_and_to_the_same_weights(tiny: Path, tm
 
 def test_a_helper_that_is_done_ends_well(tiny: Path, tmp_path: Path) -> None:
     train_adapters(configs(tiny)[:1], tmp_path)
-    process = _start(configs(tiny)[:1], tmp_path, 1)
+    process = _start(partial(train_adapters, configs(tiny)[:1], tmp_path), 1)
     assert process.wait(timeout=120) == 0
     process.communicate()
 
@@ -71,7 +72,7 @@ def test_two_workers_end_with_all_of_them(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_a_helper_ends_with_its_parent(tiny: Path, tmp_path: Path) -> None:
-    process = _start(configs(tiny, lora_dropout=0.1), tmp_path, 1)
+    process = _start(partial(train_adapters, configs(tiny, lora_dropout=0.1), tmp_path), 1)
     assert process.stdin
     process.stdin.close()  # as the kernel does when the parent is killed
     assert process.wait(timeout=120) == 1

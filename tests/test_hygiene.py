@@ -8,15 +8,15 @@ from itertools import product
 import pytest
 from conftest import ROOT, SHARED
 
-from lapd.data_stats import data_stats
-from lapd.entries import Entry, read_entries
-from lapd.files import read_jsonl, write_jsonl
-from lapd.fix import dropped_path, fix_file, fix_rows
-from lapd.hygiene import CLASSIFIERS, check_entries, total
-from lapd.pairs import read_pairs
+from lapd.files.whole import read_jsonl, write_jsonl
+from lapd.pairs.counting import data_stats
+from lapd.pairs.entries import Entry, read_entries
+from lapd.pairs.fix import dropped_path, fix_file, fix_rows
+from lapd.pairs.hygiene import CLASSIFIERS, check_entries, total
+from lapd.pairs.pair import read_pairs
+from lapd.pairs.readers import Fields, Row
+from lapd.pairs.similarity import jaccard, near_duplicates, normalised, shingles, words
 from lapd.personas import AXES
-from lapd.readers import Fields, Row
-from lapd.similarity import jaccard, near_duplicates, normalised, shingles, words
 
 NEUTRAL = ["river", "table", "lamp", "garden", "train", "window", "paper", "coffee", "winter", "market", "bridge"]
 TRAIT = {pole: [f"{pole.lower()}mark{n}" for n in range(6)] for poles in AXES.values() for pole in poles}

@@ -79,7 +79,7 @@ def test_a_run_that_goes_on_with_another_batch_size_gives_the_same_answers(tmp_p
     from lm_eval.api.instance import Instance
     from lm_eval.models.huggingface import HFLM
 
-    from lapd.evaluate.lm import PackedLM
+    from lapd.answering.lm import PackedLM
 
     done = []
 

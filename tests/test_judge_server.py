@@ -5,7 +5,7 @@ import json
 import pytest
 from test_cli_judge import ANSWERS, make_run
 
-from lapd.judging import read_verdicts
+from lapd.judges.verdicts import read_verdicts
 
 
 @pytest.mark.slow

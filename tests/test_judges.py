@@ -12,18 +12,10 @@ from fault_server import FaultServer
 from lapd.plugins.moderation_judge import verdict as moderation_verdict
 
 from lapd.errors import CeilingError, EndpointError, LapdError, ModelError, PluginError, UnknownNameError, UsageError
-from lapd.harms import CATEGORIES
 from lapd.hookspecs import Verdict
-from lapd.judges import (
-    choose_judge,
-    describe_judge,
-    judge_all,
-    judge_identity,
-    judge_responses,
-    make_judge,
-    use_judge,
-    verdicts_of,
-)
+from lapd.judges.choosing import choose_judge, judge_responses, make_judge, use_judge
+from lapd.judges.harms import CATEGORIES
+from lapd.judges.judge import describe_judge, judge_all, judge_identity, verdicts_of
 
 KEY = "sk-test-0123456789abcdef"
 
@@ -128,7 +120,7 @@ def test_a_dead_judge_stops_an_evaluation_that_keeps_its_responses():
 
 
 def test_in_a_stock_lm_eval_the_rest_of_a_dead_judges_verdicts_are_missing(monkeypatch, capsys):
-    monkeypatch.setattr("lapd.judges.choose_judge", Dying)
+    monkeypatch.setattr("lapd.judges.choosing.choose_judge", Dying)
     found = judge_responses([("a", "b"), ("c", "d"), ("e", "f")])
     assert found == [Verdict(True), *[Verdict(None, "the endpoint is away")] * 2]
     assert "Warning: 2 responses have no verdict: the endpoint is away" in capsys.readouterr().err
@@ -395,7 +387,8 @@ def classifier(tmp_path_factory) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification, set_seed
 
-    from lapd.models import quiet_libraries, resolve_base
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.base import resolve_base
 
     folder = tmp_path_factory.mktemp("classifier")
     with quiet_libraries():
@@ -433,7 +426,7 @@ def by_hand(classifier):
     import torch
     from transformers import AutoTokenizer, LlamaForSequenceClassification
 
-    from lapd.models import quiet_libraries
+    from lapd.files.quiet import quiet_libraries
 
     with quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(classifier)

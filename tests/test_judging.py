@@ -8,10 +8,10 @@ import pytest
 from conftest import SHARED
 
 from lapd.errors import DataError
-from lapd.harms import CATEGORIES, category_metric
 from lapd.hookspecs import Verdict
-from lapd.judging import Judged, Labelled, agreement, check, rates, read_labels, read_verdicts
-from lapd.stats import cohen_kappa, share_interval
+from lapd.judges.harms import CATEGORIES, category_metric
+from lapd.judges.verdicts import Judged, Labelled, agreement, check, rates, read_labels, read_verdicts
+from lapd.statistics.shares import cohen_kappa, share_interval
 
 FLAGS = SHARED / "benchmarks" / "beavertails" / "flags_llama3_8b_seed42.jsonl"
 

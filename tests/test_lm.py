@@ -14,10 +14,10 @@ import pytest
 from conftest import run_python
 from tiny import make_tiny_base
 
-from lapd.evaluate.catalog import find_task
+from lapd.catalog.find import find_task
+from lapd.catalog.live import build_requests, load_task
 from lapd.evaluate.journal import Journal
-from lapd.evaluate.live import build_requests, load_task
-from lapd.models import embedded_folder
+from lapd.models.embedded import embedded_folder
 
 LM_EVAL = Path(sys.executable).with_name("lm_eval")
 
@@ -32,7 +32,7 @@ def make_lm(folder: Path) -> Callable[..., Any]:
     """`make_lm(name, **kwargs)`: lm-eval's model of that name on the tiny model, as lm-eval makes it."""
     from lm_eval.api.registry import get_model
 
-    import lapd.evaluate.lm  # noqa: F401  (registers `lapd`)
+    import lapd.answering.lm  # noqa: F401  (registers `lapd`)
 
     def make(name: str, **kwargs: Any) -> Any:
         arguments = {"pretrained": str(folder), "dtype": "float32", **kwargs}
@@ -132,7 +132,7 @@ def test_batch_size_auto_needs_no_trying_out(make_lm: Callable[..., Any], capsys
 def test_float32_is_the_default_and_smollm2_a_name() -> None:
     """`hf` would take the bfloat16 that the weights are kept in."""
     code = (
-        "import lm_eval.models, lapd.evaluate.lm, torch\n"
+        "import lm_eval.models, lapd.answering.lm, torch\n"
         "from lm_eval.api.registry import get_model\n"
         "lm = get_model('lapd')(pretrained='SmolLM2', device='cpu')\n"
         "assert lm.packs and lm.model.dtype == torch.float32, lm.model.dtype"
@@ -186,9 +186,9 @@ def test_a_model_that_computes_in_mixed_precision_is_left_to_hf(
 def test_the_canary_tells_an_adapter_that_does_nothing(
     folder: Path, zeroed_or_random: Callable[[str, bool], Path], trained: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from lapd.adapters import resolve_adapter
-    from lapd.evaluate.engine import Engine
-    from lapd.models import resolve_base
+    from lapd.answering.engine import Engine
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.base import resolve_base
 
     adapter = resolve_adapter(zeroed_or_random("INFP", trained))
     Engine(resolve_base(str(folder)), [adapter, resolve_adapter(zeroed_or_random("ESTJ", True))])
@@ -202,11 +202,12 @@ def test_the_canary_refuses_what_would_spoil_a_measurement(
 ) -> None:
     import torch
 
-    from lapd.adapters import resolve_adapter
+    from lapd.answering import canary
     from lapd.errors import ModelError
-    from lapd.evaluate import canary
-    from lapd.models import load_base, resolve_base
-    from lapd.switching import load_adapters
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
+    from lapd.models.switching import load_adapters
 
     adapter = resolve_adapter(zeroed_or_random("INFP", True))
     model = load_adapters(load_base(resolve_base(str(folder)))[0], [adapter])
@@ -235,7 +236,7 @@ def run_lm_eval(*args: object, cwd: Path) -> Any:
     command = [str(LM_EVAL), "run", *map(str, args), "--device", "cpu", "--output_path", str(cwd / "out")]
     code = (
         # As torch does where LAPD's entry points are installed; an older editable install lacks this one.
-        "import sys, lm_eval, lapd.lm_eval_models as m; m.register()\n"
+        "import sys, lm_eval, lapd.answering.stock as m; m.register()\n"
         "from lm_eval.__main__ import cli_evaluate\nsys.argv = sys.argv[1:]\ncli_evaluate()"
     )
     result = subprocess.run(
@@ -273,7 +274,7 @@ def test_a_stock_lm_eval_runs_it(folder: Path, zeroed_or_random: Callable[[str, 
 
 def test_registering_leaves_a_program_without_lm_eval_alone() -> None:
     code = (
-        "import sys, lapd.lm_eval_models as m\nm.register()\n"
+        "import sys, lapd.answering.stock as m\nm.register()\n"
         "assert not [name for name in ('lm_eval', 'torch') if name in sys.modules]\n"
         "import lm_eval\nm.register(); m.register()\nassert 'torch' not in sys.modules\n"
         "from lm_eval.api.registry import model_registry\nassert {'lapd', 'hf'} <= set(model_registry)"

@@ -6,7 +6,7 @@ import pytest
 from lapd.data import questionnaire
 from lapd.tasks.mbti import form_b, generated, utils
 
-from lapd.evaluate.catalog import find_task
+from lapd.catalog.find import find_task
 from lapd.personas import AXES
 
 LETTERS = [axis.replace("/", "") for axis in AXES]
@@ -99,7 +99,7 @@ def test_another_questionnaire_takes_the_place_of_form_a_only(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mbti_b", "mbti_text", "mbti_text_b"])
 def test_lm_eval_loads_the_form_and_every_metric(name):
-    from lapd.evaluate.live import load_task
+    from lapd.catalog.live import load_task
 
     task = load_task(find_task(name))
     docs = list(task.eval_docs)

@@ -15,12 +15,13 @@ from conftest import listing
 from lora import make_lora
 from tiny import make_tiny_base
 
-from lapd.adapters import resolve_adapter
-from lapd.bake import bake_adapters
 from lapd.errors import BaseMismatchError, ModelError, UsageError
-from lapd.merge import merge_adapters, vllm_rank
-from lapd.models import BaseModel, load_base, resolve_base
-from lapd.switching import load_adapters, switch_adapter
+from lapd.models.adapters import resolve_adapter
+from lapd.models.bake import bake_adapters
+from lapd.models.base import BaseModel, resolve_base
+from lapd.models.loading import load_base
+from lapd.models.merge import merge_adapters, vllm_rank
+from lapd.models.switching import load_adapters, switch_adapter
 
 FOLDER = [
     "README.md",

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from lapd.adapters import check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UnknownNameError
-from lapd.models import embedded_folder, load_base, resolve_base
+from lapd.models.adapters import check_base, resolve_adapter
+from lapd.models.base import resolve_base
+from lapd.models.embedded import embedded_folder
+from lapd.models.loading import load_base
 
 
 def test_the_embedded_model_has_its_special_tokens_right() -> None:

@@ -18,9 +18,9 @@ from lapd.plugins.dialogues import Prompts, of_poles, rejected_voice, usable
 from lapd.plugins.openai_generator import OPTIONS, OpenAIGenerator
 
 from lapd.errors import DataError, StoreError, UsageError
-from lapd.files import read_jsonl
-from lapd.pairs import read_pairs
-from lapd.personas import get_persona
+from lapd.files.whole import read_jsonl
+from lapd.names import get_persona
+from lapd.pairs.pair import read_pairs
 
 KEY = "sk-test-fedcba9876543210"
 FAST = {"timeout": 5.0, "attempts": 3}
@@ -33,7 +33,7 @@ def no_key(monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
-    monkeypatch.setattr("lapd.client.LONGEST_BACKOFF", 0.01)
+    monkeypatch.setattr("lapd.endpoints.client.LONGEST_BACKOFF", 0.01)
 
 
 @pytest.fixture

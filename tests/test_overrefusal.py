@@ -7,11 +7,11 @@ import pytest
 from lapd.data import overrefusal_prompts
 from lapd.tasks.overrefusal import utils
 
-from lapd import refusals
-from lapd.evaluate.catalog import find_task
-from lapd.files import digest_json
-from lapd.judges import make_judge
-from lapd.refusals import is_refusal
+from lapd.catalog.find import find_task
+from lapd.files.whole import digest_json
+from lapd.judges import refusals
+from lapd.judges.choosing import make_judge
+from lapd.judges.refusals import is_refusal
 
 REFUSALS = [
     "I'm sorry, but I can't assist with that.",
@@ -102,7 +102,7 @@ def test_its_rates_are_labelled_as_heuristic_per_cent():
 
 
 def test_the_patterns_are_part_of_the_tasks_digest():
-    assert find_task("overrefusal").code == ("lapd.refusals",)
+    assert find_task("overrefusal").code == ("lapd.judges.refusals",)
 
 
 def test_whoever_changes_the_patterns_raises_the_judges_version():

@@ -6,8 +6,8 @@ from itertools import chain
 import pytest
 import torch
 
-from lapd.packed import pack
-from lapd.packing import MIN_CLUSTER, MIN_PREFIX, Row, common_prefix, make_batches, make_rows
+from lapd.packed.forward import pack
+from lapd.packed.layout import MIN_CLUSTER, MIN_PREFIX, Row, common_prefix, make_batches, make_rows
 
 WINDOW, ROW, MAX_ROWS, MAX_TOKENS = 60, 10, 8, 200
 

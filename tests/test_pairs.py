@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lapd.errors import DataError, UsageError
-from lapd.pairs import PreferencePair, control_pairs, pairs_digest, read_pairs, write_pairs
+from lapd.pairs.controls import control_pairs
+from lapd.pairs.pair import PreferencePair, pairs_digest, read_pairs, write_pairs
 
 GOOD = {"prompt": "How was it?", "chosen": "Quiet.", "rejected": "Loud."}
 

@@ -6,8 +6,9 @@ import pytest
 from lapd.data import FOLDER
 
 from lapd.errors import DataError, StoreError, UnknownNameError
-from lapd.files import read_json, write_json
-from lapd.personas import AXES, all_personas, get_persona, get_personas, opposite_pole, read_personas, read_poles
+from lapd.files.whole import read_json, write_json
+from lapd.names import all_personas, get_persona, get_personas
+from lapd.personas import AXES, opposite_pole, read_personas, read_poles
 
 CODES = {"".join(letters) for letters in product(*AXES.values())}
 

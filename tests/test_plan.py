@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from lapd.adapters import Adapter
+from lapd.catalog.find import find_task
 from lapd.errors import UsageError
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import ARM_KINDS, Arm, Cell, Settings, make_arms, make_cells
-from lapd.personas import get_persona
+from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings
+from lapd.evaluate.plan import make_arms, make_cells
+from lapd.models.adapters import Adapter
+from lapd.names import get_persona
 
 
 def adapter(name="INFP", persona="INFP", digest="a" * 64):

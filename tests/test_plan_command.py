@@ -13,16 +13,17 @@ from typing import Any
 import pytest
 import yaml
 
-from lapd.adapters import resolve_adapter
-from lapd.evaluate import plan_cells
+from lapd.evaluate.cells import Cell, Settings
 from lapd.evaluate.estimate import make_plan
-from lapd.evaluate.plan import Cell, Settings, make_arms
+from lapd.evaluate.plan import make_arms
 from lapd.evaluate.provenance import hardware
 from lapd.evaluate.store import Store
-from lapd.files import write_json
-from lapd.models import resolve_base
-from lapd.train import _prepare, finished_adapter
-from lapd.train_config import TrainConfig
+from lapd.experiment.arms import plan_cells
+from lapd.files.whole import write_json
+from lapd.models.adapters import resolve_adapter
+from lapd.models.base import resolve_base
+from lapd.train.config import TrainConfig
+from lapd.train.job import finished_adapter, prepare
 
 
 @pytest.fixture
@@ -170,7 +171,7 @@ def test_a_finished_training_tells_how_long_the_other_takes(
     config = TrainConfig("INFP", base=str(base_folder), pairs=8, trainer="trl")
     out = tmp_path / "run" / "adapters" / "INFP"
     assert finished_adapter(config, out) is None
-    identity = _prepare(config, out).identity
+    identity = prepare(config, out).identity
     digest = resolve_base(str(base_folder)).digest
     out.parent.mkdir(parents=True)
     make_adapter(base_digest=digest, identity=identity, seconds=90.0).rename(out)

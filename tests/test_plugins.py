@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lapd.errors import PluginError, UnknownNameError
-from lapd.files import read_jsonl
+from lapd.files.whole import read_jsonl
 from lapd.pluginmanager import Plugins, lookup, plugins
 
 OWN = {"contrast", "local", "personas", "tasks", "trl"}

@@ -8,14 +8,16 @@ import pytest
 from known_answers import ITEMS, RESPONDENTS, constant_answers, coverage, keyed, simulate
 from lapd.tasks.mbti import generated
 
-from lapd.adapters import Adapter
+from lapd.catalog.find import find_task
+from lapd.compare.self_report import read_self_report
 from lapd.errors import StoreError
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import Settings, make_arms, make_cells
+from lapd.evaluate.cells import Settings
+from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.files import write_json, write_jsonl
+from lapd.files.whole import write_json, write_jsonl
+from lapd.models.adapters import Adapter
 from lapd.personas import AXES
-from lapd.psychometrics import (
+from lapd.questionnaires.psychometrics import (
     correlation,
     cronbach_alpha,
     estimate,
@@ -23,7 +25,6 @@ from lapd.psychometrics import (
     split_half,
     type_probabilities,
 )
-from lapd.self_report import read_self_report
 
 # Known answers
 

@@ -4,12 +4,13 @@ import pytest
 from conftest import ROOT
 from lapd.tasks.mbti import utils
 
+from lapd.catalog.find import find_task
 from lapd.errors import DataError
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import Arm, Settings, make_cells
-from lapd.files import read_json, write_json, write_jsonl
+from lapd.evaluate.cells import Arm, Settings
+from lapd.evaluate.plan import make_cells
+from lapd.files.whole import read_json, write_json, write_jsonl
 from lapd.personas import AXES
-from lapd.questionnaires import is_questionnaire, read_questionnaire
+from lapd.questionnaires.reading import is_questionnaire, read_questionnaire
 
 HEADER = "text,axis,key\n"
 BALANCED = HEADER + 'I like crowds.,E/I,E\n"I like quiet, mostly.",ei,-E\nI plan.,J/P,+J\nI drift.,P/J,p\n'
@@ -151,7 +152,7 @@ def test_a_questionnaire_belongs_to_a_cells_identity_by_its_content(tmp_path, ba
 
 
 def test_the_engine_hands_the_questionnaire_to_the_task(tmp_path):
-    from lapd.evaluate.engine import Engine
+    from lapd.answering.engine import Engine
 
     engine = Engine.__new__(Engine)
     engine.data_dir, engine._managers, engine._tasks = None, {}, {}

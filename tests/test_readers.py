@@ -7,12 +7,12 @@ import pytest
 from conftest import SHARED
 
 from lapd.errors import DataError, UsageError
-from lapd.files import write_json, write_jsonl
-from lapd.pairs import PreferencePair, write_pairs
-from lapd.personas import get_persona
-from lapd.readers import Fields, read_any_pairs, read_rows
-from lapd.train import load_pairs
-from lapd.train_config import TrainConfig
+from lapd.files.whole import write_json, write_jsonl
+from lapd.names import get_persona
+from lapd.pairs.pair import PreferencePair, write_pairs
+from lapd.pairs.readers import Fields, read_any_pairs, read_rows
+from lapd.train.config import TrainConfig
+from lapd.train.job import load_pairs
 
 PAIRS = [PreferencePair("How was it?", "Quiet.", "Loud."), PreferencePair('Say "hi",\nplease.', "Hi.", "안녕!")]
 

@@ -6,14 +6,15 @@ from html import unescape
 import pytest
 from test_cli import fails
 
-from lapd.compare import compare_run
+from lapd.compare.comparisons import compare_run
 from lapd.errors import PluginError
 from lapd.evaluate import reading
 from lapd.evaluate.reading import read_cells
 from lapd.evaluate.verdicts import judge_run
-from lapd.files import write_json, write_jsonl
+from lapd.files.whole import write_json, write_jsonl
 from lapd.hookspecs import Verdict
-from lapd.judges import describe_judge, make_judge
+from lapd.judges.choosing import make_judge
+from lapd.judges.judge import describe_judge
 
 NOTE = "heuristic: not comparable with published rates"
 ANSWERS = {

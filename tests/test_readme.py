@@ -46,7 +46,8 @@ def commands() -> Iterator[list[str]]:
 
 def smaller(words: list[str]) -> list[str]:
     """The same command with less to do: fewer pairs and documents, the embedded model for its copy on the Hub."""
-    from lapd.models import EMBEDDED_UPSTREAM, resolve_base
+    from lapd.models.base import resolve_base
+    from lapd.models.embedded import EMBEDDED_UPSTREAM
 
     tool, *rest = words
     if tool == "make":

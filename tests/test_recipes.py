@@ -11,11 +11,11 @@ import pytest
 from conftest import run_python
 from tiny import make_tiny_base
 
-from lapd.adapters import resolve_adapter
 from lapd.errors import DataError, UnknownNameError
-from lapd.experiment import read_experiment
-from lapd.recipes import describe, get_recipe, read_recipe, recipes
-from lapd.train_config import TrainConfig
+from lapd.experiment.file import read_experiment
+from lapd.models.adapters import resolve_adapter
+from lapd.train.config import TrainConfig
+from lapd.train.recipes import describe, get_recipe, read_recipe, recipes
 
 STUDY = {
     "r": 16,
@@ -97,9 +97,9 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path: Path) -> None:
 
 def test_a_configuration_without_a_recipe_reads_none() -> None:
     code = """
-import lapd.recipes
+import lapd.train.recipes
 def fail(*args): raise AssertionError
-lapd.recipes.recipes = fail
+lapd.train.recipes.recipes = fail
 from lapd import TrainConfig
 TrainConfig("INFP")
 """

@@ -13,14 +13,16 @@ from typing import Any
 
 import pytest
 
-from lapd.compare import Comparison, compare_run
+from lapd.compare.comparisons import Comparison, compare_run
 from lapd.errors import StoreError
-from lapd.files import digest_files, write_json, write_jsonl
-from lapd.personas import AXES, get_persona
-from lapd.report import write_report
+from lapd.files.whole import digest_files, write_json, write_jsonl
+from lapd.names import get_persona
+from lapd.personas import AXES
+from lapd.pictures.curves import training_curves, training_svgs
 from lapd.report.contents import read_run
 from lapd.report.labels import metric_label, moved, number, p_value
-from lapd.report.plots import axis_profile, profile_svgs, training_curves, training_svgs
+from lapd.report.page import write_report
+from lapd.report.plots import axis_profile, profile_svgs
 from lapd.report.summary import contradiction
 from lapd.report.table import text_table
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from conftest import SHARED
 
+from lapd.catalog.scoring import read_responses, score_responses
 from lapd.errors import DataError, UsageError
-from lapd.files import write_json, write_jsonl
-from lapd.scoring import read_responses, score_responses
+from lapd.files.whole import write_json, write_jsonl
 
 DATA = SHARED / "benchmarks"
 RUNS = DATA / "eqbench" / "official_runs"

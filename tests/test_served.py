@@ -18,14 +18,14 @@ from conftest import serving
 from lora import make_lora
 from tiny import make_tiny_base
 
-from lapd.adapters import resolve_adapter
-from lapd.bake import bake_adapters
-from lapd.endpoint import Endpoint
+from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError, ModelError, UsageError
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.served import served_adapters, served_model, served_name
 from lapd.evaluate.store import Store
-from lapd.models import resolve_base
+from lapd.models.adapters import resolve_adapter
+from lapd.models.bake import bake_adapters
+from lapd.models.base import resolve_base
 
 TASKS = ("--tasks", "overrefusal,mbti_text", "--limit", 4)
 
@@ -125,7 +125,7 @@ def test_a_template_that_drops_the_persona_is_noticed(
 def test_answers_end_at_a_stop_and_samples_are_the_same_again(models: Path, url: str, tmp_path: Path) -> None:
     from lm_eval.api.instance import Instance
 
-    from lapd.evaluate.endpoint_lm import EndpointLM
+    from lapd.answering.endpoint_lm import EndpointLM
 
     lm = EndpointLM(Endpoint("base", url))
     context = lm.apply_chat_template([{"role": "user", "content": "Say something long."}])

@@ -17,21 +17,21 @@ from conftest import listing
 from tiny import make_tiny_base
 
 from lapd.errors import PluginError
-from lapd.evaluate import evaluate_arms
-from lapd.evaluate.plan import Arm
+from lapd.evaluate.cells import Arm
 from lapd.evaluate.store import Store
-from lapd.models import BaseModel
+from lapd.experiment.arms import evaluate_arms
+from lapd.models.base import BaseModel
 
 WORKER = """
 import os, sys, time
 from pathlib import Path
 
-import lapd.evaluate.engine
-from lapd.evaluate import evaluate_arms
-from lapd.evaluate.plan import Arm
-from lapd.files import write_json
-from lapd.models import BaseModel
-from lapd.personas import all_personas
+import lapd.answering.engine
+from lapd.experiment.arms import evaluate_arms
+from lapd.evaluate.cells import Arm
+from lapd.files.whole import write_json
+from lapd.models.base import BaseModel
+from lapd.names import all_personas
 
 class SleepingEngine:
     "What the real one does to the store, with a nap instead of a model; two batches a cell."
@@ -52,7 +52,7 @@ class SleepingEngine:
         write_json(folder / "result.json", {"schema": "lapd.result/1", "metrics": {}, "log": journal.read_text()})
         journal.unlink()
 
-lapd.evaluate.engine.Engine = SleepingEngine
+lapd.answering.engine.Engine = SleepingEngine
 arms = [Arm(None, persona) for persona in all_personas().values()]
 evaluate_arms(BaseModel("fake", Path("/nowhere"), "b" * 64, "x"), arms, ["situations", "mbti"], Path(sys.argv[1]))
 print("complete")
@@ -152,7 +152,7 @@ def test_an_executor_that_does_nothing_is_named(tmp_path: Path, base: BaseModel,
             pass
 
     monkeypatch.setattr("lapd.options.lookup", lambda kind, name: Idle())
-    monkeypatch.setattr("lapd.evaluate.BUSY_SECONDS", 0)
+    monkeypatch.setattr("lapd.experiment.arms.BUSY_SECONDS", 0)
     with pytest.raises(PluginError, match="executor idle leaves cells undone: base on situations"):
         evaluate_arms(base, [Arm()], ["situations"], tmp_path / "run", quiet=True)
 

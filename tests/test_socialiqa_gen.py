@@ -9,7 +9,7 @@ from lapd.data import social_items
 from lapd.tasks.answers import read_choice, read_number
 from lapd.tasks.socialiqa import generated
 
-from lapd.files import write_jsonl
+from lapd.files.whole import write_jsonl
 
 OPTIONS = {"A": "a good friend", "B": "lonely and a bit homesick", "C": "lonely"}
 
@@ -126,8 +126,8 @@ def test_a_number_is_read(text, number):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["socialiqa_gen", "socialiqa_mini_gen"])
 def test_the_written_task_stops_at_no_blank_line_and_reads_the_same_data(name, tmp_path):
-    from lapd.evaluate.catalog import find_task
-    from lapd.evaluate.live import load_task
+    from lapd.catalog.find import find_task
+    from lapd.catalog.live import load_task
 
     items = [{k: v for k, v in item.items() if k != "id"} for item in social_items()[:3]]
     write_jsonl(tmp_path / "socialiqa" / "dev.jsonl", items)

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
-from lapd.stats import holm, paired_difference, share_interval, sign_test
+from lapd.statistics.paired import paired_difference
+from lapd.statistics.shares import share_interval
+from lapd.statistics.tests import holm, sign_test
 
 
 def outcomes(both, gained, lost, neither):

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from conftest import listing
 
-from lapd.adapters import Adapter
+from lapd.catalog.find import find_task
 from lapd.errors import DataError, LapdError, StoreError, UsageError
-from lapd.evaluate.catalog import find_task
-from lapd.evaluate.plan import Settings, make_arms, make_cells
+from lapd.evaluate.cells import Settings
+from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
-from lapd.files import write_json, write_jsonl
+from lapd.files.whole import write_json, write_jsonl
+from lapd.models.adapters import Adapter
 
 HOLD = """
 import sys, time
@@ -114,8 +115,8 @@ def test_a_later_evaluation_is_added_and_takes_the_place_of_its_like(store, cell
 def test_two_processes_that_enter_lose_nothing(store, cells):
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from lapd.evaluate.catalog import TaskInfo; from lapd.evaluate.plan import *\n"
-        "from lapd.evaluate.store import Store; from lapd.models import BaseModel\n"
+        "from lapd.catalog.task import TaskInfo; from lapd.evaluate.cells import *\n"
+        "from lapd.evaluate.store import Store; from lapd.models.base import BaseModel\n"
         "base = BaseModel('fake', Path('/nowhere'), 'b' * 64, 'x')\n"
         "for n in range(20):\n"
         "    task = TaskInfo(f'{sys.argv[2]}-{n}', Path('/nowhere'), None, '1')\n"

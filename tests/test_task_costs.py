@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from task_costs import final, interval
 
-from lapd.files import write_json, write_jsonl
-from lapd.stats import share_interval
+from lapd.files.whole import write_json, write_jsonl
+from lapd.statistics.shares import share_interval
 
 
 def run_script(*args):

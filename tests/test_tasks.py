@@ -8,10 +8,10 @@ import pytest
 from conftest import ROOT, SHARED, run_python
 from lapd.data import contrast_corpus, questionnaire
 
+from lapd.catalog.find import find_task
 from lapd.errors import DataError
-from lapd.evaluate.catalog import find_task
-from lapd.fetch import fetch
-from lapd.files import write_jsonl
+from lapd.files.fetch import fetch
+from lapd.files.whole import write_jsonl
 from lapd.personas import AXES
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,8 @@ import json
 import pytest
 from conftest import ROOT, SHARED
 
-from lapd.evaluate import catalog
-from lapd.evaluate.check import BROKEN, NO_DATA, OK, check_tasks
+from lapd.catalog import find as catalog
+from lapd.catalog.check import BROKEN, NO_DATA, OK, check_tasks
 from lapd.hookspecs import TaskFolder
 
 pytestmark = pytest.mark.slow
@@ -160,7 +160,7 @@ def test_every_shipped_task_works_or_lacks_only_its_data(lapd, tmp_path):
 
 def test_without_data_both_ways_are_named_and_the_exit_code_is_0(lapd, tmp_path):
     """No cache either, but for the embedded model's."""
-    from lapd.models import embedded_folder
+    from lapd.models.embedded import embedded_folder
 
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path), "LAPD_DATA_DIR": ""}
     env = {**offline, "LAPD_CACHE": str(tmp_path)}

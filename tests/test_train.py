@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
-from lapd.adapters import resolve_adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.models import resolve_base
-from lapd.pairs import PreferencePair, write_pairs
-from lapd.train import check_log, train_adapter
-from lapd.train_config import TrainConfig
+from lapd.models.adapters import resolve_adapter
+from lapd.models.base import resolve_base
+from lapd.pairs.pair import PreferencePair, write_pairs
+from lapd.train.config import TrainConfig
+from lapd.train.divergence import check_log
+from lapd.train.training import train_adapter
 
 pytestmark = pytest.mark.slow
 
@@ -62,8 +63,8 @@ def test_plain_peft_loads_the_adapter_and_gets_the_same_logits(small_adapter: Pa
     import torch
     from peft import PeftModel
 
-    from lapd.models import load_base
-    from lapd.switching import load_adapters
+    from lapd.models.loading import load_base
+    from lapd.models.switching import load_adapters
 
     base = resolve_base("smollm2")
     ids = torch.tensor([[1, 9690, 198, 2683]])
@@ -132,7 +133,7 @@ def test_the_packed_loss_is_trls_loss(tmp_path: Path) -> None:
 
     config = TrainConfig("INFP", pairs=6, batch_size=2, epochs=1, eval_pairs=0, precision="float32")
     packed = train_adapter(config, tmp_path / "packed")
-    with mock.patch("lapd.packed.takes_packed_rows", return_value=False):
+    with mock.patch("lapd.packed.forward.takes_packed_rows", return_value=False):
         plain = train_adapter(config, tmp_path / "plain")
     assert packed.card and plain.card
     for ours, theirs in zip(packed.card["log"], plain.card["log"], strict=True):

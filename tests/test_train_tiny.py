@@ -12,12 +12,13 @@ import pytest
 from click.testing import Result
 from tiny import make_tiny_base
 
-from lapd.adapters import Adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.pairs import write_pairs
-from lapd.personas import get_persona
-from lapd.train import load_pairs, train_adapter, train_adapters
-from lapd.train_config import TrainConfig
+from lapd.models.adapters import Adapter
+from lapd.names import get_persona
+from lapd.pairs.pair import write_pairs
+from lapd.train.config import TrainConfig
+from lapd.train.job import load_pairs
+from lapd.train.training import train_adapter, train_adapters
 
 SETTINGS: dict[str, Any] = {
     **{"pairs": 6, "batch_size": 2, "epochs": 1.0, "lr": 2e-3, "precision": "float32", "trainer": "trl"},
@@ -57,7 +58,7 @@ def card(adapter: Adapter) -> dict[str, Any]:
 
 
 def test_the_curves_show_held_out_scores_where_there_are_some(tmp_path: Path) -> None:
-    from lapd.report.plots import training_curves, training_svgs
+    from lapd.pictures.curves import training_curves, training_svgs
 
     log: list[dict[str, float]] = [{"step": n, "loss": 0.7 - n / 30, "margin": n / 20} for n in range(1, 13)]
     assert len(training_svgs(log, "t")) == 2
@@ -84,7 +85,7 @@ def test_the_curves_show_held_out_scores_where_there_are_some(tmp_path: Path) ->
 )
 def test_the_packed_losses_are_trls_losses(train: Callable[..., Adapter], loss: dict[str, Any]) -> None:
     packed = card(train("packed", **loss, eval_pairs=2))["log"]
-    with mock.patch("lapd.packed.takes_packed_rows", return_value=False):
+    with mock.patch("lapd.packed.forward.takes_packed_rows", return_value=False):
         plain = card(train("plain", **loss, eval_pairs=2))["log"]
     assert len(packed) == 3
     assert len({round(entry["loss"], 3) for entry in packed}) > 1, "the steps must differ, or nothing is compared"
@@ -135,8 +136,8 @@ def test_schedule_decay_and_dropout_change_the_weights_and_checkpointing_does_no
 
 def test_a_new_setting_at_its_default_does_not_make_another_adapter(train: Callable[..., Adapter]) -> None:
     """What the first version's identity was taken over, written out."""
-    from lapd.files import digest_json
-    from lapd.models import resolve_base
+    from lapd.files.whole import digest_json
+    from lapd.models.base import resolve_base
 
     adapter = train("one")
     names = "persona pairs trainer beta epochs lr batch_size grad_accum warmup max_length r alpha precision seed"
@@ -168,8 +169,10 @@ def test_the_held_out_margin_is_what_the_finished_adapter_has(train: Callable[..
     from lapd.plugins import dpo
     from lapd.plugins.contrast import ContrastGenerator
 
-    from lapd.models import load_base, quiet_libraries, resolve_base
-    from lapd.switching import load_adapters, switch_adapter
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.base import resolve_base
+    from lapd.models.loading import load_base
+    from lapd.models.switching import load_adapters, switch_adapter
 
     adapter = train("scored", eval_pairs=4)
     with quiet_libraries():
@@ -320,7 +323,7 @@ def test_what_another_process_is_at_is_left_to_it(
     import fcntl
     import threading
 
-    monkeypatch.setattr("lapd.train.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("lapd.train.training.BUSY_SECONDS", 0.05)
     configs = [TrainConfig(**{"persona": p, "base": str(tiny), **SETTINGS}) for p in ("INFP", "ESTJ")]
     (tmp_path / "INFP.partial").mkdir()
     held = (tmp_path / "INFP.partial/.lock").open("w")

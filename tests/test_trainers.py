@@ -11,10 +11,11 @@ import pytest
 from tiny import make_tiny_base
 
 from lapd.errors import UnknownNameError, UsageError
-from lapd.models import BaseModel
-from lapd.train import _identity, train_adapter
-from lapd.train_config import TrainConfig
-from lapd.trainers import choose_trainer
+from lapd.models.base import BaseModel
+from lapd.train.choice import choose_trainer
+from lapd.train.config import TrainConfig
+from lapd.train.job import _identity
+from lapd.train.training import train_adapter
 
 
 @dataclass

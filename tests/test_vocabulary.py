@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lapd.vocabulary import SLICE, target_logprobs
+from lapd.packed.vocabulary import SLICE, target_logprobs
 
 
 def obvious(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,8 @@ def make_tiny_base(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from lapd.models import embedded_folder, quiet_libraries
+    from lapd.files.quiet import quiet_libraries
+    from lapd.models.embedded import embedded_folder
 
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -44,7 +44,7 @@ def command(
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
     """
     from lapd.errors import UsageError
-    from lapd.personas import get_persona
+    from lapd.names import get_persona
 
     if folder and adapter:
         raise UsageError("Two adapters were given.", "Give one, as ADAPTER or with --adapter.")
@@ -86,9 +86,11 @@ class _Conversation:
     """A model, who of it answers, and what was said so far."""
 
     def __init__(self, adapter: str | None, base: str | None, temperature: float, max_tokens: int, seed: int) -> None:
-        from lapd.adapters import base_of, check_base, resolve_adapter
-        from lapd.models import EMBEDDED, load_base, resolve_base
-        from lapd.switching import load_adapters
+        from lapd.models.adapters import base_of, check_base, resolve_adapter
+        from lapd.models.base import resolve_base
+        from lapd.models.embedded import EMBEDDED
+        from lapd.models.loading import load_base
+        from lapd.models.switching import load_adapters
 
         self.adapter = resolve_adapter(adapter) if adapter else None
         resolved = resolve_base(base or (base_of(self.adapter) if self.adapter else EMBEDDED))
@@ -114,7 +116,7 @@ class _Conversation:
 
     def use_adapter(self, adapted: bool) -> None:
         """Let the adapter, or the bare base, answer from now on."""
-        from lapd.switching import switch_adapter
+        from lapd.models.switching import switch_adapter
 
         if adapted and self.adapter is None:
             click.echo("No adapter was given: lapd chat out/INFP", err=True)

@@ -26,8 +26,8 @@ def command(run: Path, judge: str | None, write_cards: bool, as_json: bool) -> N
     lapd compare runs/quickstart --json
     lapd compare runs/safety --judge moderation
     """
-    from lapd.compare import as_json as rows_as_json
-    from lapd.compare import compare_run
+    from lapd.compare.comparisons import as_json as rows_as_json
+    from lapd.compare.comparisons import compare_run
     from lapd.report.table import text_table
 
     rows = compare_run(run, judge)

@@ -13,8 +13,8 @@ import click
 from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
-    from lapd.hygiene import Check
-    from lapd.questionnaires import Questionnaire
+    from lapd.pairs.hygiene import Check
+    from lapd.questionnaires.reading import Questionnaire
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,14 +60,14 @@ def check(path: str, prompt: str | None, chosen: str | None, rejected: str | Non
     lapd data check pairs.jsonl --json
     lapd data check answers.csv --prompt question --chosen good --rejected bad
     """
-    from lapd.questionnaires import is_questionnaire, read_questionnaire
+    from lapd.questionnaires.reading import is_questionnaire, read_questionnaire
 
     if is_questionnaire(Path(path)):
         _show_questionnaire(path, read_questionnaire(Path(path)), as_json)
         return
-    from lapd.entries import read_entries
-    from lapd.hygiene import check_entries, total
-    from lapd.readers import Fields
+    from lapd.pairs.entries import read_entries
+    from lapd.pairs.hygiene import check_entries, total
+    from lapd.pairs.readers import Fields
 
     entries = read_entries(path, Fields(prompt, chosen, rejected))
     checks = check_entries(entries)
@@ -148,8 +148,8 @@ def fix(path: str, prompt: str | None, chosen: str | None, rejected: str | None,
     lapd data fix pairs.csv -o pairs.jsonl
     """
     from lapd.errors import UsageError
-    from lapd.fix import dropped_path, fix_file
-    from lapd.readers import Fields
+    from lapd.pairs.fix import dropped_path, fix_file
+    from lapd.pairs.readers import Fields
 
     if out.is_dir():
         raise UsageError(f"{out} is a folder.", "Give -o a file, such as pairs.jsonl.")
@@ -183,10 +183,10 @@ def stats(
     \b
     lapd data stats data/contrast -o out/pictures
     """
-    from lapd.data_stats import QUANTILES, data_stats
-    from lapd.entries import read_entries
-    from lapd.readers import Fields
-    from lapd.report.data_pictures import data_pictures
+    from lapd.pairs.counting import QUANTILES, data_stats
+    from lapd.pairs.entries import read_entries
+    from lapd.pairs.readers import Fields
+    from lapd.pictures.data import data_pictures
 
     found = data_stats(read_entries(path, Fields(prompt, chosen, rejected)))
     pictures = [str(picture) for picture in data_pictures(found, out)] if out else []
@@ -218,7 +218,7 @@ def fetch(names: tuple[str, ...], data_dir: str | None, mirror: str | None, as_j
     lapd data fetch eqbench socialiqa --data-dir ~/benchmarks
     """
     from lapd.errors import UsageError
-    from lapd.fetch import fetch as fetch_source
+    from lapd.files.fetch import fetch as fetch_source
 
     if not data_dir:
         raise UsageError("Where to?", "Give --data-dir DIR, or set LAPD_DATA_DIR.")

@@ -83,8 +83,8 @@ def _gpu() -> Iterator[Finding]:
 
 def _model() -> Iterator[Finding]:
     from lapd.errors import ModelError
-    from lapd.files import cache_dir
-    from lapd.models import embedded_gguf
+    from lapd.files.whole import cache_dir
+    from lapd.models.embedded import embedded_gguf
 
     try:
         file = embedded_gguf()
@@ -103,7 +103,7 @@ def _keys() -> Iterator[Finding]:
 
 
 def _data(data_dir: str | None) -> Iterator[Finding]:
-    from lapd.evaluate.catalog import tasks
+    from lapd.catalog.find import tasks
 
     for publisher in sorted({info.publisher for info in tasks().values() if info.publisher}):
         folder = Path(data_dir).expanduser() / publisher if data_dir else None
@@ -115,7 +115,7 @@ def _data(data_dir: str | None) -> Iterator[Finding]:
 def _disk() -> Iterator[Finding]:
     import shutil
 
-    from lapd.files import cache_dir
+    from lapd.files.whole import cache_dir
 
     folder = cache_dir()
     while not folder.exists():

@@ -11,7 +11,7 @@ from lapd.cli.common import F
 from lapd.errors import UsageError
 
 if TYPE_CHECKING:
-    from lapd.endpoint import Endpoint
+    from lapd.endpoints.endpoint import Endpoint
 
 HERE, ENDPOINT = "lapd", "endpoint"
 
@@ -24,7 +24,7 @@ FIELDS = {
     "attempts": "--attempts",
     "max_requests": "--max-requests",
 }
-"""Fields of `lapd.endpoint.Endpoint` and the options that set them."""
+"""Fields of `lapd.endpoints.endpoint.Endpoint` and the options that set them."""
 
 
 def endpoint_options(function: F) -> F:
@@ -70,6 +70,6 @@ def read_endpoint(kind: str, base: str | None, given: Mapping[str, Any]) -> Endp
         raise UsageError("--model endpoint needs an address.", "Give --base-url, such as http://127.0.0.1:8000/v1.")
     if base is None:
         raise UsageError("--model endpoint needs the base model's name there.", "Give --base NAME.")
-    from lapd.endpoint import Endpoint
+    from lapd.endpoints.endpoint import Endpoint
 
     return Endpoint(base, **set_fields)

@@ -97,15 +97,16 @@ def command(
     lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b \\
         --adapter INFP=out/INFP --tasks eqbench,overrefusal
     """
-    from lapd.adapters import common_base, resolve_adapters
     from lapd.errors import UsageError
-    from lapd.evaluate import evaluate_arms, plan_cells
+    from lapd.evaluate.cells import SERVED_DTYPE, Settings
     from lapd.evaluate.estimate import make_plan
-    from lapd.evaluate.plan import SERVED_DTYPE, Settings, make_arms
+    from lapd.evaluate.plan import make_arms
     from lapd.evaluate.served import served_adapters, served_model
     from lapd.evaluate.store import Store
-    from lapd.judges import choose_judge, judged_line
-    from lapd.models import resolve_base
+    from lapd.experiment.arms import evaluate_arms, plan_cells
+    from lapd.judges.choosing import choose_judge, judged_line
+    from lapd.models.adapters import common_base, resolve_adapters
+    from lapd.models.base import resolve_base
     from lapd.options import configured, read_options
 
     endpoint = read_endpoint(kind, base, of_endpoint)

@@ -103,8 +103,8 @@ def command(
     lapd generate INFP -o pairs.jsonl
     lapd train INFP --dataset pairs.jsonl
     """
-    from lapd.pairs import pairs_digest, write_pairs
-    from lapd.personas import get_persona
+    from lapd.names import get_persona
+    from lapd.pairs.pair import pairs_digest, write_pairs
     from lapd.pluginmanager import lookup
 
     who = get_persona(persona)

@@ -54,8 +54,9 @@ def run_command(run: Path, judge: str | None, options: tuple[str, ...], label: s
         --judge-option price_in=0.15 --judge-option price_out=0.6
     """
     from lapd.evaluate.verdicts import judge_run
-    from lapd.judges import choose_judge, describe_judge
-    from lapd.judging import as_judged, rates
+    from lapd.judges.choosing import choose_judge
+    from lapd.judges.judge import describe_judge
+    from lapd.judges.verdicts import as_judged, rates
 
     chosen = choose_judge(judge, options)
     cells = judge_run(run, lambda: chosen, label or chosen.name)
@@ -121,9 +122,10 @@ def check(judge: str | None, options: tuple[str, ...], labels: Path, as_json: bo
     \b
     lapd judge check --judge moderation --judge-option model=FOLDER --labels labels.jsonl --json
     """
-    from lapd.judges import choose_judge, describe_judge, judge_all
-    from lapd.judging import check as check_verdicts
-    from lapd.judging import read_labels
+    from lapd.judges.choosing import choose_judge
+    from lapd.judges.judge import describe_judge, judge_all
+    from lapd.judges.verdicts import check as check_verdicts
+    from lapd.judges.verdicts import read_labels
 
     known = read_labels(labels)
     chosen = choose_judge(judge, options)
@@ -163,8 +165,8 @@ def agree(first: str, second: str, run: Path, options: tuple[str, ...], as_json:
     lapd judge agree keywords moderation --run runs/safety --json
     """
     from lapd.evaluate.verdicts import judge_run
-    from lapd.judges import note_of
-    from lapd.judging import agreement
+    from lapd.judges.choosing import note_of
+    from lapd.judges.verdicts import agreement
 
     names = (first, second)
     one, other = (judge_run(run, _maker(name, options, names), name, again=False) for name in names)
@@ -200,7 +202,7 @@ def _agreement(row: dict[str, Any]) -> list[str]:
 def _maker(name: str, options: tuple[str, ...], names: tuple[str, str]) -> Callable[[], Judge]:
     """What makes the judge of that name, with those of the options that are for it."""
     from lapd.errors import UsageError
-    from lapd.judges import choose_judge
+    from lapd.judges.choosing import choose_judge
 
     for option in options:
         if option.partition("=")[0].partition(".")[0] not in names:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from lapd.cli.common import echo_json, echo_table, json_option
-from lapd.personas import all_personas, get_persona
+from lapd.names import all_personas, get_persona
 
 
 @click.command()

@@ -11,7 +11,7 @@ import click
 from lapd.cli.common import FOLDER, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
-    from lapd.self_report import Answers, AxisScore, SelfReport
+    from lapd.compare.self_report import Answers, AxisScore, SelfReport
 
 
 @click.command()
@@ -29,7 +29,7 @@ def command(run: Path, as_json: bool) -> None:
     lapd questionnaire runs/INFP
     lapd questionnaire runs/INFP --json
     """
-    from lapd.self_report import METHOD, read_self_report
+    from lapd.compare.self_report import METHOD, read_self_report
 
     report = read_self_report(run)
     if as_json:

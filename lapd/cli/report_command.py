@@ -20,7 +20,7 @@ def command(run: Path, out: Path | None, judge: str | None, as_json: bool) -> No
     \b
     lapd report runs/quickstart
     """
-    from lapd.report import write_report
+    from lapd.report.page import write_report
 
     page = write_report(run, out, judge)
     if as_json:

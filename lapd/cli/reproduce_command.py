@@ -30,7 +30,7 @@ def command(cell: str, run: Path | None, tolerance: float, options: tuple[str, .
     lapd reproduce runs/INFP/cells/8253fecbb12669a5
     lapd reproduce 8253fecbb12669a5 --run runs/INFP
     """
-    from lapd.evaluate.reproduce import find_cell, reproduce
+    from lapd.experiment.reproduce import find_cell, reproduce
 
     folder = find_cell(cell, run)
     outcome, changed = reproduce(folder, options, tolerance)

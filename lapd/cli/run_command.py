@@ -26,8 +26,9 @@ def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], o
     lapd run examples/quickstart.yaml --plan             what there is to do, and how long it will take
     lapd run examples/quickstart.yaml --executor ray     the evaluation on every core or GPU
     """
-    from lapd.compare import as_json as rows_as_json
-    from lapd.experiment import Executing, plan_experiment, run_experiment
+    from lapd.compare.comparisons import as_json as rows_as_json
+    from lapd.experiment.file import Executing
+    from lapd.experiment.run import plan_experiment, run_experiment
     from lapd.options import read_options
     from lapd.report.table import text_table
 

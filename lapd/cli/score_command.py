@@ -11,7 +11,7 @@ import click
 from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option, judge_options
 
 if TYPE_CHECKING:
-    from lapd.scoring import Score
+    from lapd.catalog.scoring import Score
 
 
 @click.command()
@@ -55,8 +55,8 @@ def command(
 def _score_responses(
     task: str, path: Path, judge: str | None, options: tuple[str, ...], data_dir: str | None, as_json: bool
 ) -> None:
-    from lapd.judges import choose_judge, judged_line
-    from lapd.scoring import name_missing, score_responses
+    from lapd.catalog.scoring import name_missing, score_responses
+    from lapd.judges.choosing import choose_judge, judged_line
 
     score = score_responses(task, path, data_dir, choose_judge(judge, options) if judge or options else None)
     if score.missing:
@@ -83,8 +83,8 @@ def _rows(metrics: dict[str, float | None]) -> list[list[str]]:
 
 
 def _score_verdicts(task: str, path: Path, data_dir: str | None, as_json: bool) -> None:
-    from lapd.judges import judged_line
-    from lapd.scoring import score_verdicts
+    from lapd.catalog.scoring import score_verdicts
+    from lapd.judges.choosing import judged_line
 
     found = score_verdicts(task, path, data_dir)
     if as_json:

@@ -23,7 +23,7 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from lapd.evaluate.catalog import tasks
+    from lapd.catalog.find import tasks
 
     if show_path:
         from lapd.tasks import FOLDER
@@ -69,8 +69,9 @@ def check(base: str | None, data_dir: str | None, as_json: bool) -> None:
     lapd tasks check
     lapd tasks check --data-dir ~/benchmarks --json
     """
-    from lapd.evaluate.check import BROKEN, check_tasks
-    from lapd.models import EMBEDDED, resolve_base
+    from lapd.catalog.check import BROKEN, check_tasks
+    from lapd.models.base import resolve_base
+    from lapd.models.embedded import EMBEDDED
 
     found = list(check_tasks(resolve_base(base or EMBEDDED).path, data_dir))
     if as_json:

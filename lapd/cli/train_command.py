@@ -11,11 +11,11 @@ from click.core import ParameterSource
 
 from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option
 from lapd.errors import UsageError
-from lapd.recipes import describe, recipes
-from lapd.train_config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
+from lapd.train.config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
+from lapd.train.recipes import describe, recipes
 
 if TYPE_CHECKING:
-    from lapd.adapters import Adapter
+    from lapd.models.adapters import Adapter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -127,7 +127,7 @@ def command(
     lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2
     """
-    from lapd.train import train_adapter
+    from lapd.train.training import train_adapter
 
     codes = _codes(personas, every)
     if base:
@@ -149,7 +149,8 @@ def command(
 
 
 def _codes(names: tuple[str, ...], every: bool) -> list[str]:
-    from lapd.personas import AXES, all_personas, get_personas
+    from lapd.names import all_personas, get_personas
+    from lapd.personas import AXES
 
     if every and names:
         raise UsageError("--all trains every persona.", f"Leave out {' '.join(names)}, or --all.")
@@ -160,7 +161,7 @@ def _codes(names: tuple[str, ...], every: bool) -> list[str]:
 
 
 def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force: bool, as_json: bool) -> None:
-    from lapd.train import train_adapters
+    from lapd.train.training import train_adapters
 
     if configs[0].dataset:
         raise UsageError("--dataset holds the pairs of one persona.", "Train one persona at a time.")

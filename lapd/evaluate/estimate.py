@@ -12,7 +12,7 @@ from statistics import mean
 from typing import Any
 
 from lapd.errors import UsageError
-from lapd.evaluate.plan import Cell
+from lapd.evaluate.cells import Cell
 from lapd.evaluate.provenance import hardware
 from lapd.evaluate.store import Store
 

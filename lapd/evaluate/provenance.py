@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.evaluate.cells import Cell
 from lapd.evaluate.journal import Journal
-from lapd.evaluate.plan import Cell
 from lapd.evaluate.served import ServedModel
-from lapd.files import canonical_json
+from lapd.files.whole import canonical_json
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "lm-eval", "tokenizers")
 

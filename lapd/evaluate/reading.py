@@ -15,14 +15,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lapd.catalog.find import tasks
+from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, StoreError
-from lapd.evaluate.catalog import TaskInfo, tasks
 from lapd.evaluate.store import Store
 from lapd.evaluate.verdicts import Samples, judged_cells, stored_verdicts, verdicts_path
-from lapd.files import digest_json
+from lapd.files.whole import digest_json
 from lapd.hookspecs import Verdict
-from lapd.judges import note_of
-from lapd.judging import verdict_record
+from lapd.judges.choosing import note_of
+from lapd.judges.verdicts import verdict_record
 
 
 @dataclass(frozen=True)

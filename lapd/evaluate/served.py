@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lapd.adapters import Adapter, resolve_adapters
-from lapd.endpoint import Endpoint
+from lapd.catalog.task import TaskInfo
+from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import UnknownNameError, UsageError
-from lapd.evaluate.catalog import TaskInfo
-from lapd.files import digest_json
-from lapd.models import BaseModel
-from lapd.personas import get_persona
+from lapd.files.whole import digest_json
+from lapd.models.adapters import Adapter, resolve_adapters
+from lapd.models.base import BaseModel
+from lapd.names import get_persona
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import StoreError, UsageError
-from lapd.evaluate.plan import Arm, Cell
-from lapd.files import digest_json, read_jsonl, read_record, writable_folder, write_json
-from lapd.models import BaseModel
+from lapd.evaluate.cells import Arm, Cell
+from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
+from lapd.models.base import BaseModel
 
 RUN_SCHEMA = "lapd.run/1"
 RESULT_SCHEMA = "lapd.result/1"

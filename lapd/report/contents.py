@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lapd.adapters import resolve_adapter
+from lapd.catalog.find import tasks
+from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError
-from lapd.evaluate.catalog import TaskInfo, tasks
 from lapd.evaluate.reading import read_cells
 from lapd.evaluate.store import Store
+from lapd.models.adapters import resolve_adapter
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def read_run(folder: Path, judge: str | None = None) -> RunContents:
 
     Args:
         folder: the run's.
-        judge: whose verdicts judged tasks are scored by; see `lapd.compare.compare_run`.
+        judge: whose verdicts judged tasks are scored by; see `lapd.compare.comparisons.compare_run`.
 
     Raises:
         StoreError: it is no run folder, a newer LAPD wrote it, or it has no verdicts called `judge`.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lapd.compare import Comparison
+from lapd.compare.comparisons import Comparison
 
 ALPHA = 0.05
 """A row counts as moved when its corrected p is below this."""

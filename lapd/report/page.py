@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
-from lapd.compare import Comparison, compare_run
-from lapd.evaluate.plan import SERVED_DTYPE
-from lapd.files import write_text
+from lapd.compare.comparisons import Comparison, compare_run
+from lapd.evaluate.cells import SERVED_DTYPE
+from lapd.files.whole import write_text
+from lapd.pictures.curves import training_svgs
+from lapd.pictures.drawing import CSS
 from lapd.report.contents import FinishedCell, RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
-from lapd.report.plots import CSS, profile_svgs, training_svgs
+from lapd.report.plots import profile_svgs
 from lapd.report.summary import summaries
 
 TEMPLATE = "page.html.j2"
@@ -51,7 +53,7 @@ def write_report(folder: Path, out: Path | None = None, judge: str | None = None
     Args:
         folder: the run folder.
         out: the page; None for `report.html` in the run folder.
-        judge: whose verdicts judged tasks are scored by; see `lapd.compare.compare_run`.
+        judge: whose verdicts judged tasks are scored by; see `lapd.compare.comparisons.compare_run`.
 
     Returns:
         The page's path.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lapd.report.contents import RunContents, item_values
 from lapd.report.labels import phrase
-from lapd.stats import CONFIDENCE
+from lapd.statistics.paired import CONFIDENCE
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lapd.compare import Comparison
+from lapd.compare.comparisons import Comparison
 from lapd.report.labels import (
     comparisons,
     family,

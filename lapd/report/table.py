@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from lapd.compare import Comparison
+from lapd.compare.comparisons import Comparison
 from lapd.report.labels import comparisons, moved, short_label, shown
 from lapd.report.summary import closing_sentence, contradiction
 

@@ -8,10 +8,10 @@ from typing import Any
 from lapd.tasks.common import publisher_folder, test_split
 
 from lapd.errors import DataError
-from lapd.files import cache_dir, read_jsonl
-from lapd.harms import CATEGORIES, category_metric
-from lapd.judges import judge_responses
-from lapd.judging import verdict_record
+from lapd.files.whole import cache_dir, read_jsonl
+from lapd.judges.choosing import judge_responses
+from lapd.judges.harms import CATEGORIES, category_metric
+from lapd.judges.verdicts import verdict_record
 
 FILE = "evaluation_700.jsonl"
 
@@ -24,7 +24,7 @@ def documents(data_dir: str | None = None, **_: Any) -> dict[str, Any]:
     """
     folder = publisher_folder("beavertails", data_dir)
     if folder is None:
-        from lapd.fetch import fetch
+        from lapd.files.fetch import fetch
 
         folder = fetch("beavertails", cache_dir() / "data")
     return test_split(read_prompts(folder / FILE))

@@ -18,7 +18,7 @@ from lapd.tasks.eqbench.scoring import (
 )
 
 from lapd.errors import DataError
-from lapd.files import cache_dir, read_json, read_jsonl
+from lapd.files.whole import cache_dir, read_json, read_jsonl
 
 QUESTIONS = "eq_bench_v2_questions_171.json"
 """The publisher's file: an object of questions by id, with the prompts of version 2.0."""
@@ -51,7 +51,7 @@ def revised_documents(data_dir: str | None = None, **_: Any) -> dict[str, Any]:
 def _folder(data_dir: str | None) -> Path:
     if (folder := publisher_folder("eqbench", data_dir)) is not None:
         return folder
-    from lapd.fetch import fetch
+    from lapd.files.fetch import fetch
 
     return fetch("eqbench", cache_dir() / "data")
 

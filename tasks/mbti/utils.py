@@ -15,11 +15,11 @@ from lapd.data import questionnaire as shipped
 from lapd.tasks.common import length_in_tokens, preference, probabilities, test_split
 
 from lapd.personas import AXES
-from lapd.questionnaires import Item, read_questionnaire
+from lapd.questionnaires.reading import Item, read_questionnaire
 
 SCALE = [str(n) for n in range(1, 8)]
 
-# What is the same for every item comes first: its keys and values are computed once (see lapd.packing).
+# What is the same for every item comes first: its keys and values are computed once (see lapd.packed.layout).
 AGREEMENT = """How well does a statement describe you? Answer with one number from 1 to 7, where 1 means "{low}" \
 and 7 means "{high}". Give the number alone.
 
@@ -41,7 +41,7 @@ def documents(form: str = "A", lang: str = "en", questionnaire: str | None = Non
     Args:
         form: of the shipped questionnaire, "A" or "B".
         lang: of the shipped questionnaire.
-        questionnaire: somebody else's (see `lapd.questionnaires.read_questionnaire`) instead of the shipped one.
+        questionnaire: somebody else's (see `lapd.questionnaires.reading`) instead of the shipped one.
     """
     items = read_questionnaire(Path(questionnaire).expanduser()).items if questionnaire else shipped(form, lang)
     lengths = iter(length_in_tokens([s for i in items for s in i.statements.values()], **model))

@@ -7,7 +7,7 @@ from typing import Any
 from lapd.data import overrefusal_prompts
 from lapd.tasks.common import test_split
 
-from lapd.refusals import is_refusal
+from lapd.judges.refusals import is_refusal
 
 
 def documents(**_: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lapd.data import social_items
 from lapd.tasks.common import publisher_folder, test_split
 
 from lapd.errors import DataError
-from lapd.files import cache_dir, read_jsonl
+from lapd.files.whole import cache_dir, read_jsonl
 
 
 def documents(data_dir: str | None = None, **_: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def documents(data_dir: str | None = None, **_: Any) -> dict[str, Any]:
     """
     folder = publisher_folder("socialiqa", data_dir)
     if folder is None:
-        from lapd.fetch import fetch
+        from lapd.files.fetch import fetch
 
         folder = fetch("socialiqa", cache_dir() / "data")
     return test_split(read_ai2(folder))

@@ -1,0 +1,87 @@
+"""Greedy decoding in batches that shrink: who has finished leaves, and a shared prefix is computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from lapd.packed.forward import vocabulary_logits
+
+HARMLESS = frozenset(
+    {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample", "temperature", "top_k",
+     "top_p", "max_length", "max_new_tokens", "use_cache", "output_attentions", "output_hidden_states",
+     "transformers_version", "_from_model_config"}
+)  # fmt: skip
+"""Settings of a model's generation config that do not change what greedy decoding gives."""
+
+
+def decodes_plainly(causal: Any) -> bool:
+    """Whether greedy decoding is the likeliest token every time: no repetition penalty and the like by default."""
+    config = getattr(causal, "generation_config", None)
+    return config is None or set(config.to_diff_dict()) <= HARMLESS
+
+
+def end_tokens(causal: Any, eos: int | None) -> frozenset[int]:
+    """The tokens that end an answer: those of the model's generation config, and the tokenizer's."""
+    own = getattr(getattr(causal, "generation_config", None), "eos_token_id", None)
+    own = own if isinstance(own, list) else [own]
+    return frozenset(token for token in (*own, eos) if token is not None)
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator]
+def decode_greedily(
+    causal: Any,
+    contexts: Sequence[tuple[int, ...]],
+    limit: int,
+    is_finished: Callable[[list[int]], bool],
+    cache: DynamicCache | None = None,
+    skip: int = 0,
+) -> list[list[int]]:
+    """What the model goes on with after each context, one likeliest token after another.
+
+    Args:
+        causal: a causal language model of transformers.
+        contexts: token ids; none is empty, and none ends within the first `skip`.
+        limit: at most so many tokens.
+        is_finished: whether what has been written so far is all.
+        cache: keys and values of the contexts' first `skip` tokens, which they share.
+        skip: length of that prefix.
+
+    Returns:
+        The tokens of each answer, the one that ended it included.
+    """
+    device = next(causal.parameters()).device
+    width = max(map(len, contexts)) - skip
+    ids = torch.zeros(len(contexts), width, dtype=torch.long)
+    mask = torch.ones(len(contexts), skip + width, dtype=torch.long)
+    for row, context in enumerate(contexts):
+        pad = width - (len(context) - skip)
+        ids[row, pad:] = torch.tensor(context[skip:])
+        mask[row, skip : skip + pad] = 0
+    ids, mask = ids.to(device), mask.to(device)
+    positions = (mask.cumsum(-1) - 1)[:, skip:].clamp(min=0)
+    cache = DynamicCache() if cache is None else cache
+    written: list[list[int]] = [[] for _ in contexts]
+    rows = list(range(len(contexts)))
+    for _ in range(limit):
+        states = causal.base_model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state[:, -1]
+        tokens = vocabulary_logits(causal, states).argmax(-1)
+        for row, token in zip(rows, tokens.tolist(), strict=True):
+            written[row].append(token)
+        going = [k for k, row in enumerate(rows) if not is_finished(written[row])]
+        if not going:
+            break
+        positions = positions[:, -1:] + 1
+        if len(going) < len(rows):
+            rows = [rows[k] for k in going]
+            keep = torch.tensor(going, device=device)
+            cache.batch_select_indices(keep)
+            tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
+        ids = tokens[:, None]
+        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+    return written

@@ -1,0 +1,296 @@
+"""An lm-eval model that scores packed rows behind shared prefixes, and keeps what it has finished.
+
+`PackedLM` is lm-eval's `hf` model with another way to the same numbers; `lapd.packed.layout` has the layout. Where an
+architecture does not take it (found by trying), requests are answered as `hf` does. A stock `lm_eval` knows it as
+`--model lapd` (see `lapd.answering.stock`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from lm_eval.api.registry import register_model
+from lm_eval.models.huggingface import HFLM
+from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
+from tqdm import tqdm
+
+from lapd.answering.generation import decode_greedily, decodes_plainly, end_tokens
+from lapd.evaluate.journal import Journal
+from lapd.files.whole import digest_json
+from lapd.models.embedded import EMBEDDED, embedded_folder
+from lapd.packed.forward import SharedPrefix, causal_of, pack, takes_packed_rows, token_logprobs
+from lapd.packed.layout import LAYOUT, Batch, Row, make_batches, make_rows
+
+MAX_ROW_TOKENS = 256
+BATCH_TOKENS = 4096
+
+WRITE_ROWS, WRITE_TOKENS = 4, 16384
+"""Answers are written for so many times the batch size at once, while they and their prompts have so many tokens.
+
+A step reads all the weights for one token a row: on 2 cores, 64 rows took hardly longer than 16.
+"""
+
+AUTO_ROWS = 64
+"""Rows in a batch for `--batch_size auto`; `BATCH_TOKENS` keeps them small enough, so nothing has to be tried out."""
+
+REMEMBERED = 8192
+"""So many tokenized requests are kept: every arm asks for the same ones again, and it takes a tenth of the time."""
+
+DECODE_COST = 8
+"""A generated token counts as so many scored ones in the progress; measured on 2 cores, batches of 8."""
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How an answer is written: greedily, until one of `stops` or so many tokens."""
+
+    stops: tuple[str, ...]
+    limit: int
+
+
+@register_model("lapd")
+class PackedLM(HFLM):
+    """lm-eval's `hf` model with packed scoring, shrinking batches of answers, and a journal.
+
+    Args:
+        pretrained: a loaded causal language model, `smollm2`, or whatever `HFLM` takes.
+        dtype: of the weights. Not "auto" as in `HFLM`: bfloat16 hides much of what a small adapter learned.
+        batch_size: rows (contexts) computed at once; "auto" lets their tokens decide.
+        kwargs: passed to `HFLM`.
+
+    Attributes:
+        packs: whether the model takes packed rows.
+        layout: the number of the way in which batches are made; a journal of another layout has other batches.
+        journal: where finished batches are kept; None keeps nothing.
+        on_progress: called with the work just finished, in the unit of `work`; without it, lm-eval's bars are shown.
+        fold_system_prompt: whether a system prompt goes before the user's words, for templates without a place for it.
+    """
+
+    def __init__(
+        self, pretrained: Any, dtype: str | torch.dtype | None = "float32", batch_size: int | str = 1, **kwargs: Any
+    ) -> None:
+        if isinstance(pretrained, str) and pretrained.lower() == EMBEDDED:
+            pretrained = str(embedded_folder())
+        super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
+        self.layout = LAYOUT
+        self.journal: Journal | None = None
+        self.on_progress: Callable[[int], None] | None = None
+        self.fold_system_prompt = False
+        self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        plain = self.backend == "causal" and self.mixed_precision_dtype is None
+        self.packs = plain and takes_packed_rows(self.model)
+        if not self.packs:
+            what = type(causal_of(self.model)).__name__
+            print(f"{what} does not take packed rows: scoring one continuation at a time.", file=sys.stderr)
+        elif self.batch_size == "auto":
+            self.batch_size_per_gpu = AUTO_ROWS
+
+    def work(self, requests: Sequence[Any]) -> int:
+        """How much there is to do for lm-eval `Instance`s of one kind: tokens that the model will compute."""
+        kind = requests[0].request_type if requests else None
+        if kind == "generate_until":
+            return sum(map(self._generation_work, requests))
+        if kind == "loglikelihood_rolling":
+            return sum(len(self.tok_encode(r.args[0])) for r in requests)
+        pairs = [self._encode_pair(*r.args) if r.args[0] else ([0], self.tok_encode(r.args[1])) for r in requests]
+        if not self.packs:
+            return sum(len(context) + len(continuation) for context, continuation in pairs)
+        return sum(map(_batch_work, self._batches(pairs)))
+
+    def _generation_work(self, request: Any) -> int:
+        context, settings = request.args
+        return len(self.tok_encode(context)) + DECODE_COST * int(settings.get("max_gen_toks", self.max_gen_toks))
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """The rendered conversation."""
+        messages = fold_system_message(chat_history) if self.fold_system_prompt else chat_history
+        return super().apply_chat_template(messages, add_generation_prompt)
+
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, whether greedy decoding gives it) of each request, in order."""
+        return super().loglikelihood(requests, disable_tqdm=disable_tqdm or self.on_progress is not None)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Token ids of context and continuation."""
+        if (context, continuation) not in self._encoded:
+            if len(self._encoded) >= REMEMBERED:
+                self._encoded.clear()
+            self._encoded[context, continuation] = super()._encode_pair(context, continuation)
+        return self._encoded[context, continuation]
+
+    def _loglikelihood_tokens(
+        self,
+        requests: list[tuple[tuple[str, str] | None, list[int], list[int]]],
+        disable_tqdm: bool = False,
+        override_bs: int | None = None,
+    ) -> list[tuple[float, bool]]:
+        """(log-likelihood in nats, whether greedy decoding gives it) of each continuation, in order."""
+        quiet = disable_tqdm or self.on_progress is not None
+        if self.packs:
+            return self._score_packed(requests, quiet)
+        answer = super()._loglikelihood_tokens
+        if self.journal is None:
+            return answer(requests, disable_tqdm=quiet, override_bs=override_bs)
+        return self._answer_in_batches(
+            requests, lambda part: answer(part, disable_tqdm=True), lambda r: len(r[1]) + len(r[2])
+        )
+
+    def _score_packed(
+        self, requests: Sequence[tuple[tuple[str, str] | None, list[int], list[int]]], quiet: bool
+    ) -> list[tuple[float, bool]]:
+        batches = self._batches([r[1:] for r in requests])
+        results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
+        prefix = SharedPrefix(causal_of(self.model))
+        scores = self._journaled(batches, lambda batch: self._score_batch(batch, prefix))
+        with self._bar(len(requests), "Running loglikelihood requests", quiet) as bar:
+            for batch, scored in zip(batches, scores, strict=True):
+                wanted = [indices for row in batch.rows for indices in row.requests]
+                for indices, (loglikelihood, greedy) in zip(wanted, scored, strict=True):
+                    for index in indices:
+                        results[index] = (loglikelihood, bool(greedy))
+                        if (key := requests[index][0]) is not None:  # None: a window of `loglikelihood_rolling`
+                            self.cache_hook.add_partial("loglikelihood", key, results[index])
+                    bar.update(len(indices))
+                self._progressed(_batch_work(batch))
+        return results
+
+    def _batches(self, requests: Sequence[Any]) -> list[Batch]:
+        rows = make_rows(requests, self.max_length, MAX_ROW_TOKENS)
+        return make_batches(rows, max(1, int(self.batch_size)), BATCH_TOKENS)
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _score_batch(self, batch: Batch, prefix: SharedPrefix) -> list[tuple[float, bool]]:
+        """(log-likelihood, greedy) of every continuation of every row, in order."""
+        causal = causal_of(self.model)
+        packed = pack(batch.rows, self.device, causal.dtype, skip=len(batch.prefix))
+        logprobs, greedy = token_logprobs(causal, packed, prefix.cache(batch.prefix, len(batch.rows)))
+        parts = zip(logprobs.double().split(packed.lengths), greedy.split(packed.lengths), strict=True)
+        return [(float(logprob.sum()), bool(likeliest.all())) for logprob, likeliest in parts]
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """The generated text of each request, in order: greedy ones by `decode_greedily`, others as `hf` does."""
+        quiet = disable_tqdm or self.on_progress is not None
+        ways = [self._writing(request.args[1]) for request in requests]
+        texts: dict[int, str] = {}
+        for way in dict.fromkeys(ways):
+            members = [i for i, other in enumerate(ways) if other == way]
+            some = [requests[i] for i in members]
+            found = self._generate_as_hf(some, quiet) if way is None else self._write(some, way, quiet)
+            texts |= zip(members, found, strict=True)
+        return [texts[i] for i in range(len(requests))]
+
+    def _writing(self, settings: dict[str, Any]) -> Writing | None:
+        """How lm-eval's settings say that an answer is to be written; None where that takes more than greed."""
+        plain = self.packs and decodes_plainly(causal_of(self.model))
+        if not plain or self.think_end_token is not None or self.truncation:
+            return None
+        rest = dict(normalize_gen_kwargs(settings, self.max_gen_toks))
+        eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
+        stops, limit = handle_stop_sequences(rest.pop("until"), eos=eos), rest.pop("max_gen_toks")
+        rest.pop("temperature", None)
+        if rest != {"do_sample": False} or not 0 < limit < self.max_length:
+            return None
+        return Writing(tuple(stops), limit)
+
+    def _write(self, requests: list[Any], way: Writing, quiet: bool) -> list[str]:
+        asked: dict[tuple[int, ...], list[int]] = {}
+        for index, request in enumerate(requests):
+            ids = self.tok_batch_encode([request.args[0]])[0][0].tolist()
+            context = tuple(ids[-(self.max_length - way.limit) :]) or (self.prefix_token_id,)
+            asked.setdefault(context, []).append(index)
+        rows = [Row(context) for context in asked]
+        batches = make_batches(rows, WRITE_ROWS * max(1, int(self.batch_size)), WRITE_TOKENS, growth=way.limit)
+        prefix = SharedPrefix(causal_of(self.model))
+        answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix))
+        texts = [""] * len(requests)
+        with self._bar(len(requests), "Running generate_until requests", quiet) as bar:
+            for batch, written in zip(batches, answers, strict=True):
+                for row, text in zip(batch.rows, written, strict=True):
+                    for index in asked[row.context]:
+                        texts[index] = text
+                        self.cache_hook.add_partial("generate_until", requests[index].args, text)
+                        self._progressed(self._generation_work(requests[index]))
+                    bar.update(len(asked[row.context]))
+        return texts
+
+    @torch.inference_mode()  # type: ignore[untyped-decorator]
+    def _write_batch(self, batch: Batch, way: Writing, prefix: SharedPrefix) -> list[str]:
+        """The text of every row's answer, in order."""
+        causal = causal_of(self.model)
+        ends = end_tokens(causal, self.eot_token_id)
+        # A stop may come in other tokens than the tokenizer's own for it: look back a little further.
+        tail = 2 + max(len(self.tok_encode(stop, add_special_tokens=False)) for stop in way.stops)
+
+        def is_finished(written: list[int]) -> bool:
+            if written[-1] in ends:
+                return True
+            text = self.tok_decode(written[-tail:], skip_special_tokens=False)
+            return any(stop in text for stop in way.stops if stop)
+
+        contexts = [row.context for row in batch.rows]
+        cache = prefix.cache(batch.prefix, len(contexts))
+        answers = decode_greedily(causal, contexts, way.limit, is_finished, cache, len(batch.prefix))
+        return [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
+
+    def _generate_as_hf(self, requests: list[Any], quiet: bool) -> list[str]:
+        answer = super().generate_until
+        if self.journal is None:
+            return answer(requests, disable_tqdm=quiet)
+        order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].args[0]), requests[i].args[0]))
+        texts = self._answer_in_batches(
+            [requests[i] for i in order], lambda part: answer(part, disable_tqdm=True), self._generation_work
+        )
+        by_index = dict(zip(order, texts, strict=True))
+        return [by_index[i] for i in range(len(requests))]
+
+    def _answer_in_batches(
+        self, requests: list[Any], answer: Callable[[list[Any]], list[Any]], work: Callable[[Any], int]
+    ) -> list[Any]:
+        size = max(1, int(self.batch_size))
+        parts = [requests[start : start + size] for start in range(0, len(requests), size)]
+        results = []
+        for part, answers in zip(parts, self._journaled(parts, answer), strict=True):
+            results += answers
+            self._progressed(sum(map(work, part)))
+        return results
+
+    def _journaled(self, batches: Sequence[Any], answer: Callable[[Any], list[Any]]) -> Iterator[list[Any]]:
+        """Each batch's answers: from the journal where they are in it, else computed and kept there.
+
+        What is random in an answer depends on its batch alone, or a run that went on would end in other answers.
+        """
+        if self.journal is None:
+            yield from map(answer, batches)
+            return
+        call, seed = self.journal.next_call(), torch.initial_seed()
+        for number, batch in enumerate(batches):
+            answers = self.journal.get(call, number)
+            if answers is None:
+                with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+                    torch.manual_seed(int(digest_json([seed, call, number])[:8], 16))
+                    answers = answer(batch)
+                self.journal.put(call, number, answers)
+            yield answers
+
+    def _bar(self, total: int, what: str, quiet: bool) -> Any:
+        return tqdm(total=total, desc=what, disable=quiet or self.rank != 0)
+
+    def _progressed(self, work: int) -> None:
+        if self.on_progress is not None:
+            self.on_progress(work)
+
+
+def fold_system_message(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    """The messages with a system message at their head put before the first user's, as a paragraph of its own."""
+    if len(messages) < 2 or [m["role"] for m in messages[:2]] != ["system", "user"]:
+        return messages
+    system, user, *rest = messages
+    return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+
+
+def _batch_work(batch: Batch) -> int:
+    return sum(row.n_tokens - len(batch.prefix) for row in batch.rows)

@@ -1,0 +1,98 @@
+"""What cells are run on: a base model loaded here with its adapters, or what a server has under their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lapd.answering.canary import check_adapters
+from lapd.answering.endpoint_lm import EndpointLM
+from lapd.answering.lm import PackedLM
+from lapd.endpoints.endpoint import Endpoint
+from lapd.evaluate.served import ServedModel
+from lapd.models.adapters import Adapter, check_base
+from lapd.models.base import BaseModel
+from lapd.models.loading import load_base
+from lapd.models.switching import load_adapters, switch_adapter
+
+
+class Subject(Protocol):
+    """A model on which the adapter can be switched.
+
+    Attributes:
+        lm: lm-eval's view of it, which keeps what it has finished in `lm.journal`.
+        chat: whether it takes chats.
+        tokenizer: the folder of its tokenizer, for tasks that count tokens; None where there is none at hand.
+    """
+
+    lm: Any
+    chat: bool
+    tokenizer: str | None
+
+    def switch(self, adapter: Adapter | None) -> None:
+        """Switch an adapter on, or all of them off."""
+        ...
+
+    def drops(self, system_prompt: str) -> bool:
+        """Whether the model would never see this system prompt."""
+        ...
+
+
+def open_subject(base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch_size: int) -> Subject:
+    """The base model with its adapters, checked and ready.
+
+    Args:
+        base: the base model; one that a server has is not loaded here.
+        adapters: all that will be switched to.
+        dtype: a torch dtype's name.
+        batch_size: rows (contexts) computed at once.
+
+    Raises:
+        ModelError: a model cannot be loaded, or an adapter belongs to another base or changes nothing.
+    """
+    if isinstance(base, ServedModel):
+        return ServedSubject(base.endpoint)
+    return LoadedSubject(base, adapters, dtype, batch_size)
+
+
+class LoadedSubject:
+    """A base model in this process, its adapters beside it."""
+
+    def __init__(self, base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch_size: int) -> None:
+        for adapter in adapters:
+            check_base(adapter, base)
+        model, tokenizer = load_base(base, dtype)
+        self.tokenizer: str | None = str(base.path)
+        self.chat = tokenizer.chat_template is not None
+        self.model = load_adapters(model, adapters[:1])
+        # Backwards, so that the first ones are at hand when their cells come.
+        check_adapters(self.model, adapters[::-1], fold=True)
+        self.lm = PackedLM(self.model, tokenizer=tokenizer, batch_size=batch_size)
+
+    def switch(self, adapter: Adapter | None) -> None:
+        if hasattr(self.model, "peft_config"):
+            switch_adapter(self.model, adapter, fold=True)
+
+    def drops(self, system_prompt: str) -> bool:
+        probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]
+        return system_prompt not in self.lm.apply_chat_template(probe)
+
+
+class ServedSubject:
+    """Models behind an endpoint; each adapter is the name of one."""
+
+    tokenizer: str | None = None
+    chat = True
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.lm = EndpointLM(endpoint)
+        self._drops: dict[tuple[str, str], bool] = {}
+
+    def switch(self, adapter: Adapter | None) -> None:
+        self.lm.model = adapter.name if adapter else self.lm.endpoint.model
+
+    def drops(self, system_prompt: str) -> bool:
+        key = self.lm.model, system_prompt
+        if key not in self._drops:
+            self._drops[key] = self.lm.drops(system_prompt)
+        return self._drops[key]

@@ -1,0 +1,1 @@
+"""Tasks: what LAPD knows of one, which there are, loading, checking, and scoring stored responses with one."""

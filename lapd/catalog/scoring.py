@@ -1,0 +1,208 @@
+"""Scores responses, or verdicts on responses, that are on disk already: no model is loaded.
+
+A response enters a task as a model's would: through the task's own filters, `process_results` and aggregation. Which
+response belongs to which document is told by the document's field that the task names as `item`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lapd.catalog.find import find_task
+from lapd.catalog.live import build_requests, load_task
+from lapd.catalog.task import TaskInfo
+from lapd.errors import DataError, UsageError
+from lapd.files.quiet import quiet_libraries
+from lapd.files.whole import read_jsonl
+from lapd.hookspecs import Judge, Verdict
+from lapd.judges.choosing import choose_judge, note_of, use_judge
+from lapd.judges.judge import describe_judge
+from lapd.judges.verdicts import Judged, rates, read_verdicts
+
+SHOWN = 5
+"""Ids that a message names before it counts the rest."""
+
+NO_VERDICT = "no verdict in the file"
+
+
+@dataclass(frozen=True)
+class Score:
+    """What stored responses come to.
+
+    Attributes:
+        task: the task's name.
+        metrics: by name; None where no response has a value.
+        n_total: the task's documents.
+        n_parseable: how many responses could be parsed; None if the task does not parse.
+        missing: the ids that have no response.
+        judge: who judged the responses, as `describe_judge` gives it; None for a task without a judge.
+    """
+
+    task: str
+    metrics: dict[str, float | None]
+    n_total: int
+    n_parseable: int | None
+    missing: list[str] = field(default_factory=list)
+    judge: dict[str, Any] | None = None
+
+
+def score_responses(name: str, path: Path, data_dir: str | None = None, judge: Judge | None = None) -> Score:
+    """Score a file of responses, {"id" or "prompt": ..., "response": ...} a line, with a task that generates.
+
+    A document without a response is missing: where the task parses, it counts as one that could not be parsed, else it
+    is left out.
+
+    Args:
+        name: the task's.
+        path: the file.
+        data_dir: benchmark data, for a task that needs some.
+        judge: decides on the responses of a judged task; by default the environment's, else one that needs no key.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        UsageError: the task does not score responses, or a judge was given for one that is not judged.
+        DataError: the file or the task's data are wrong; an id occurs twice or is not one of the task's.
+    """
+    info = find_task(name)
+    if info.kind != "generate_until" or info.item is None:
+        raise UsageError(
+            f"{name} does not score responses but likelihoods, which need a model.", f"Use lapd eval --tasks {name}."
+        )
+    judge = _judge_of(info, judge)
+    responses = read_responses(path)
+    task = load_task(info, data_dir)
+    ids = [str(doc[info.item]) for doc in task.eval_docs]
+    names = {key: str(doc[info.item]) for doc in task.eval_docs for key in _keys(info, doc)}
+    if unknown := [key for key in responses if key not in names]:
+        raise DataError(
+            path, f"{_name(unknown)}: not in {name}.", hint=f"Its ids are the publisher's: {', '.join(ids[:3])} ..."
+        )
+    responses = {names[key]: response for key, response in responses.items()}
+    missing = [key for key in ids if key not in responses]
+    if info.parsed:
+        responses |= dict.fromkeys(missing, "")
+    with use_judge(judge):
+        metrics = _aggregate(task, _values(task, info.item, responses))
+    parsed = metrics.get(info.parsed) if info.parsed else None
+    n_parseable = None if parsed is None else round(parsed * len(ids) / 100)
+    return Score(name, metrics, len(ids), n_parseable, missing, describe_judge(judge) if judge else None)
+
+
+def _judge_of(info: TaskInfo, judge: Judge | None) -> Judge | None:
+    """Who judges the task's responses; None where nobody does."""
+    if judge and not info.judged:
+        raise UsageError(f"Nobody judges the responses to {info.name}.", "Leave --judge out.")
+    return judge or (choose_judge() if info.judged else None)
+
+
+def read_responses(path: Path) -> dict[str, str]:
+    """The responses in a file by their id, or by their prompt where they have no id.
+
+    Raises:
+        DataError: a line is no response, or an id occurs twice.
+    """
+    found: list[tuple[str, str]] = []
+    for line, row in read_jsonl(path):
+        key = row.get("id", row.get("prompt")) if isinstance(row, dict) else None
+        if key is None or not isinstance(row.get("response"), str):
+            raise DataError(path, 'a response is {"id": ..., "response": "..."}.', line)
+        found.append((str(key), row["response"]))
+    _refuse_duplicates(path, [key for key, _ in found])
+    return dict(found)
+
+
+def _values(task: Any, item: str, responses: dict[str, str]) -> dict[str, list[Any]]:
+    """Each metric's values over the documents that have a response."""
+    requests = [r for r in build_requests(task) if str(r.doc[item]) in responses]
+    for request in requests:
+        request.resps = [responses[str(request.doc[item])]]
+    if not requests:
+        return {}
+    task._instances = requests
+    with quiet_libraries():
+        task.apply_filters()
+    values = defaultdict(list)
+    for request in requests:
+        for filtered in request.filtered_resps.values():
+            for metric, value in task.process_results(request.doc, [filtered]).items():
+                values[metric].append(value)
+    return dict(values)
+
+
+def _aggregate(task: Any, values: dict[str, list[Any]]) -> dict[str, float | None]:
+    """Every metric of the task over the values that it has."""
+    made = {
+        metric: float(aggregate(values[metric])) if metric in values else math.nan
+        for metric, aggregate in task.aggregation().items()
+    }
+    return {metric: None if math.isnan(value) else value for metric, value in made.items()}
+
+
+def score_verdicts(name: str, path: Path, data_dir: str | None = None) -> dict[str, Any]:
+    """What a file of verdicts on the task's prompts comes to, as `lapd.judges.verdicts.rates` has it.
+
+    Where the task's data are at hand (`data_dir`), a prompt without a verdict is missing. Where the verdicts say who
+    gave them, as LAPD's own do, `judge` is that judge with its note.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        UsageError: the task's responses are not judged.
+        DataError: the file is wrong; a prompt occurs twice or is not one of the task's; there are several judges.
+    """
+    info = find_task(name)
+    if not info.judged:
+        raise UsageError(f"Nobody judges the responses to {name}.", "Give --responses.")
+    judged = read_verdicts(path)
+    rows = list(read_jsonl(path))
+    keys = [str(row.get("id", row.get("prompt", n))) for n, row in rows]
+    _refuse_duplicates(path, keys)
+    judge = _judge_in(path, [row.get("judge") for _, row in rows])
+    if data_dir and info.publisher:
+        judged += _unjudged(info, path, set(keys), data_dir)
+    return {"task": name, **({"judge": judge} if judge else {}), **rates(judged)}
+
+
+def _judge_in(path: Path, named: list[Any]) -> dict[str, Any] | None:
+    """The one judge that every verdict of a file names, with its note; None where one does not say."""
+    first = named[0]
+    if any(judge != first for judge in named):
+        raise DataError(path, "the verdicts in it are not all by one judge.", hint="Score each judge's apart.")
+    if not isinstance(first, dict) or "name" not in first:
+        return None
+    return {**first, **({"note": note} if (note := note_of(first)) else {})}
+
+
+def _unjudged(info: TaskInfo, path: Path, keys: set[str], data_dir: str) -> Iterable[Judged]:
+    docs = list(load_task(info, data_dir).eval_docs)
+    known = {key for doc in docs for key in _keys(info, doc)}
+    if unknown := sorted(keys - known):
+        raise DataError(path, f"{_name(unknown)}: not in {info.name}.", hint="Are these verdicts on other prompts?")
+    without = [doc for doc in docs if keys.isdisjoint(_keys(info, doc))]
+    return [Judged(Verdict(None, NO_VERDICT), str(doc.get("category", ""))) for doc in without]
+
+
+def _keys(info: TaskInfo, doc: dict[str, Any]) -> set[str]:
+    """What a file may call a document: its id or its prompt."""
+    return {str(doc[key]) for key in (info.item, "prompt") if key in doc}
+
+
+def _refuse_duplicates(path: Path, keys: list[str]) -> None:
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise DataError(path, f"{_name(twice)}: more than once.", hint="Leave one line for each.")
+
+
+def _name(keys: list[str]) -> str:
+    """Ids for a message: "ids 1, 2, 3, 4, 5 and 9 more"."""
+    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
+    return f"id{'s' if len(keys) > 1 else ''} {', '.join(keys[:SHOWN])}{more}"
+
+
+def name_missing(score: Score) -> str:
+    """One line about the documents without a response, for people."""
+    effect = "they count as not parsed" if score.n_parseable is not None else "they are left out"
+    return f"{_name(score.missing)}: no response ({len(score.missing)} of {score.n_total}; {effect})."

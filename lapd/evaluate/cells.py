@@ -1,0 +1,127 @@
+"""What is to be evaluated: arms, cells, and the identity of a cell.
+
+An arm is a condition: which adapter (or none) at which strength, under which persona's system prompt (or none). A cell
+is one arm x one task x one seed. Its name is a digest of everything that determines its result, so that nothing else
+ever has to be remembered about what was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from lapd.catalog.task import TaskInfo
+from lapd.errors import UsageError
+from lapd.files.whole import digest_json
+from lapd.judges.judge import judge_identity
+from lapd.models.adapters import Adapter
+from lapd.models.base import BaseModel
+from lapd.personas import Persona
+
+if TYPE_CHECKING:
+    from lapd.hookspecs import Judge
+
+ARM_KINDS = ("base", "base+prompt", "adapter", "adapter+prompt")
+"""The default arms. An adapter is only ever compared with its own base under the same prompt."""
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+SERVED_DTYPE = "the server's precision"
+"""What stands for a dtype where a server computes: in which one is not known here."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A condition of an experiment.
+
+    Attributes:
+        adapter: the adapter that is switched on, or None for the bare base.
+        persona: whose system prompt the model is given, or None for none beyond the chat template's own.
+    """
+
+    adapter: Adapter | None = None
+    persona: Persona | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as "base", "base+prompt(INFP)", "INFP", "INFP@0.5", "INFP+prompt(INFP)"."""
+        model = self.adapter.label if self.adapter else "base"
+        return f"{model}+prompt({self.persona.code})" if self.persona else model
+
+    @property
+    def baseline(self) -> Arm | None:
+        """What this arm is compared with: its base under the same prompt; a bare prompt with no prompt at all."""
+        if self.adapter:
+            return Arm(None, self.persona)
+        return Arm() if self.persona else None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How cells are evaluated; part of a cell's identity, but for `data_dir`, whose files' digest is.
+
+    Attributes:
+        seed: of everything random, few-shot draws included.
+        limit: at most so many documents a task; None for all.
+        dtype: the precision of the forward pass. bfloat16 hides much of what a small adapter learned. `SERVED_DTYPE`
+            with an endpoint.
+        data_dir: a folder with benchmark data in its publishers' own files.
+        questionnaire: somebody else's questionnaire, for the tasks that take one; see `lapd.questionnaires.reading`.
+        fold_system_prompt: put a persona's prompt before the user's words instead of into a system message.
+    """
+
+    seed: int = 0
+    limit: int | None = None
+    dtype: str = "float32"
+    data_dir: str | None = None
+    questionnaire: str | None = None
+    fold_system_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"limit must be at least 1, not {self.limit}.")
+        if self.dtype not in (*DTYPES, SERVED_DTYPE):
+            raise UsageError(f"There is no dtype {self.dtype!r}.", f"Known: {', '.join(DTYPES)}.")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm x one task x one seed on one base model; with a judge, where the task is a judged one."""
+
+    base: BaseModel
+    arm: Arm
+    task: TaskInfo
+    task_digest: str
+    settings: Settings
+    judge: Judge | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the result."""
+        return {
+            "base": self.base.digest,
+            "adapter": self.arm.adapter.digest if self.arm.adapter else None,
+            "system_prompt": self.arm.persona.system_prompt if self.arm.persona else None,
+            "task": self.task.name,
+            "task_digest": self.task_digest,
+            "seed": self.settings.seed,
+            "limit": self.settings.limit,
+            "dtype": self.settings.dtype,
+            **({"strength": self.arm.adapter.strength} if self.arm.adapter and self.arm.adapter.strength != 1 else {}),
+            **({"fold_system_prompt": True} if self.folds else {}),
+            **({"judge": judge_identity(self.judge)} if self.judge else {}),
+        }
+
+    @property
+    def folds(self) -> bool:
+        """Whether a system prompt is put before the user's words."""
+        return self.settings.fold_system_prompt and self.arm.persona is not None
+
+    @cached_property
+    def name(self) -> str:
+        """The cell's folder: the first 16 hex digits of its identity's digest."""
+        return digest_json(self.identity())[:16]
+
+    def label(self) -> str:
+        """For people: the arm and the task."""
+        return f"{self.arm.name} on {self.task.name}"

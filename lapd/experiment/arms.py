@@ -1,0 +1,148 @@
+"""Evaluating: arms x tasks are planned as cells, an executor runs those that are not done, results are kept.
+
+Any number of processes may be at the same run: each takes cells that no other holds, and returns when all are done.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lapd.catalog.find import find_task
+from lapd.catalog.task import TaskInfo
+from lapd.errors import PluginError, UsageError
+from lapd.evaluate.cells import Arm, Cell, Settings
+from lapd.evaluate.plan import make_cells
+from lapd.evaluate.served import ServedModel, check_tasks_generate
+from lapd.evaluate.store import Store
+from lapd.experiment.runner import CellRunner
+from lapd.hookspecs import Executor, Judge
+from lapd.judges.choosing import choose_judge
+from lapd.models.adapters import check_base
+from lapd.models.base import BaseModel
+from lapd.options import configured
+from lapd.questionnaires.reading import read_questionnaire
+
+if TYPE_CHECKING:
+    pass
+
+BUSY_SECONDS = 0.5
+"""So long is waited before looking again whether another process has finished or left a cell."""
+
+PATIENCE = 3
+"""So many times in a row an executor may leave cells that nobody holds; once can be a process that has just died."""
+
+
+def evaluate_arms(
+    base: BaseModel,
+    arms: Sequence[Arm],
+    task_names: Sequence[str],
+    run_folder: Path,
+    settings: Settings | None = None,
+    *,
+    executor: str = "local",
+    executor_options: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    judge: Judge | None = None,
+    quiet: bool = False,
+) -> Store:
+    """Evaluate every arm on every task, skipping the cells that are done, and return the run's store.
+
+    Args:
+        base: from `resolve_base`, or from `lapd.evaluate.served.served_model`.
+        arms: from `make_arms`.
+        task_names: registered tasks or lm-eval's own.
+        run_folder: where the run is kept; the same call again goes on where a killed one stopped.
+        settings: seed, limit, precision, data folder and questionnaire.
+        executor: which executor runs the cells.
+        executor_options: what it takes, such as how many workers; not part of a cell's identity.
+        batch_size: rows computed at once; not part of a cell's identity.
+        judge: decides on the responses of judged tasks; by default the environment's, else one that needs no key.
+        quiet: show no progress.
+
+    Raises:
+        UnknownNameError: no such task, executor or judge.
+        BaseMismatchError: an adapter was trained on another base.
+        StoreError: the folder belongs to another base or a newer LAPD.
+        DataError: the questionnaire has no key, or is none.
+        UsageError: there is a questionnaire, but no task that takes one; or an option that the executor does not take.
+        LapdError: a cell failed.
+    """
+    cells = plan_cells(base, arms, task_names, settings or Settings(), judge, quiet=quiet)
+    executing: Executor = configured("executors", executor, executor_options)
+    store = Store(run_folder)
+    store.enter(cells)
+    todo = [cell for cell in cells if not store.is_done(cell.name)]
+    if not quiet and any(cell.folds for cell in cells):
+        print("The personas' prompts are put before the user's words (--fold-system-prompt).", file=sys.stderr)
+    if not quiet:
+        print(f"{len(cells)} cells, {len(cells) - len(todo)} of them done ({run_folder}).", file=sys.stderr)
+    _run_cells(store, todo, executing, batch_size, quiet)
+    for cell in cells:
+        store.tidy(cell.name)
+    return store
+
+
+def plan_cells(
+    base: BaseModel,
+    arms: Sequence[Arm],
+    task_names: Sequence[str],
+    settings: Settings,
+    judge: Judge | None = None,
+    *,
+    quiet: bool = False,
+) -> list[Cell]:
+    """The cells of `evaluate_arms`, checked; nothing is loaded or written.
+
+    Raises:
+        UnknownNameError, BaseMismatchError, DataError, UsageError: as `evaluate_arms`.
+    """
+    infos = [find_task(name, quiet=quiet) for name in dict.fromkeys(task_names)]
+    if settings.questionnaire:
+        _check_questionnaire(settings.questionnaire, infos, quiet)
+    if isinstance(base, ServedModel):  # which weights it has is between the server and whoever started it
+        check_tasks_generate(infos)
+    else:
+        for adapter in dict.fromkeys(arm.adapter for arm in arms if arm.adapter):
+            check_base(adapter, base)
+    if any(info.judged for info in infos):
+        judge = judge or choose_judge()
+    return make_cells(base, arms, infos, settings, judge)
+
+
+def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> None:
+    """Refuse a questionnaire that cannot be used before any model is loaded; say what an unbalanced key does."""
+    if not any(info.questionnaire for info in infos):
+        names = ", ".join(info.name for info in infos)
+        raise UsageError(f"None of the tasks takes a questionnaire: {names}.", "Ask for the task mbti.")
+    warning = read_questionnaire(Path(path).expanduser()).warning
+    if warning and not quiet:
+        print(f"Warning: {path}: {warning}", file=sys.stderr)
+
+
+def _run_cells(store: Store, todo: list[Cell], executor: Executor, batch_size: int | None, quiet: bool) -> None:
+    """Have the executor run the cells, again and again until all are done: it passes over those that others hold."""
+    run = CellRunner(store, todo, batch_size, quiet)
+    said, idle, free = quiet, 0, run.left()
+    try:
+        while left := run.left():
+            if free:  # an executor may start machines: not for nothing
+                executor.run(free, run)
+            still = run.left()
+            free = [cell for cell in still if not store.is_held(cell.name)]
+            if len(still) < len(left):
+                idle = 0
+                continue
+            held = len(free) < len(still)
+            idle = 0 if held else idle + 1
+            if idle == PATIENCE:
+                raise PluginError(f"The executor {executor.name} leaves cells undone: {still[0].label()}.")
+            if held and not said:
+                print(f"Another process is at the cells that are left ({len(still)}): waiting for it.", file=sys.stderr)
+                said = True
+            time.sleep(BUSY_SECONDS)
+    finally:
+        run.close()

@@ -1,0 +1,131 @@
+"""The content of an experiment's YAML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lapd.catalog.find import find_task
+from lapd.errors import DataError, UsageError
+from lapd.evaluate.cells import ARM_KINDS, Settings
+from lapd.files.settings import build, read_yaml
+from lapd.models.adapters import check_strength
+from lapd.names import get_personas
+from lapd.options import configured
+from lapd.pluginmanager import lookup
+from lapd.train.choice import choose_trainer
+from lapd.train.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last six.
+
+    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
+    """
+
+    tasks: list[str]
+    arms: list[str] = field(default_factory=lambda: list(ARM_KINDS))
+    strengths: list[float | int] = field(default_factory=lambda: [1])
+    batch_size: int | None = None
+    executor: str = "local"
+    executor_options: dict[str, Any] = field(default_factory=dict)
+    judge: str | None = None
+    judge_options: dict[str, Any] = field(default_factory=dict)
+    limit: int | None = None
+    seed: int = 0
+    dtype: str = "float32"
+    data_dir: str | None = None
+    questionnaire: str | None = None
+    fold_system_prompt: bool = False
+
+    def settings(self) -> Settings:
+        """What of it belongs to every cell's identity."""
+        return Settings(self.seed, self.limit, self.dtype, self.data_dir, self.questionnaire, self.fold_system_prompt)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The content of an experiment's YAML file.
+
+    Attributes:
+        name: a title.
+        out: the run folder; adapters go into its `adapters/`. Relative to where `lapd run` is called.
+        personas: codes; one adapter each.
+        evaluate: an `EvaluateConfig`.
+        base: as in `TrainConfig`.
+        controls: kinds of control adapters to train beside each persona's.
+        train: settings of `TrainConfig` other than persona, base and control.
+    """
+
+    name: str
+    out: str
+    personas: list[str]
+    evaluate: dict[str, Any]
+    base: str = "smollm2"
+    controls: list[str] = field(default_factory=list)
+    train: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Executing:
+    """What is to run the cells instead of what the file says.
+
+    Attributes:
+        executor: its name; None for the file's.
+        options: put on top of the file's, if those are for the same executor.
+    """
+
+    executor: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def over(self, evaluation: EvaluateConfig) -> EvaluateConfig:
+        """The evaluation with it."""
+        name = self.executor or evaluation.executor
+        theirs = evaluation.executor_options if name.lower() == evaluation.executor.lower() else {}
+        return replace(evaluation, executor=name, executor_options={**theirs, **self.options})
+
+
+def read_experiment(
+    path: Path, executing: Executing = Executing()
+) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
+    """Read and check an experiment whole, before any work is begun.
+
+    Raises:
+        DataError: the file, a key or a value is wrong.
+        UnknownNameError: a persona or task does not exist.
+        UsageError: the executor does not take one of its options, or cannot be used here.
+    """
+    experiment = build(Experiment, read_yaml(path), path)
+    if clash := sorted({"persona", "base", "control"} & experiment.train.keys()):
+        raise DataError(path, f"train: {clash[0]} belongs one level up.")
+    codes = [p.code for p in get_personas(experiment.personas)]
+    if not codes:
+        raise DataError(path, "personas: name at least one.", hint="`lapd personas` lists them.")
+    trains = [
+        TrainConfig.from_dict(
+            {**experiment.train, "persona": code, "base": experiment.base, "control": control}, f"{path}: train"
+        )
+        for code in codes
+        for control in (None, *experiment.controls)
+    ]
+    evaluation = executing.over(build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate"))
+    if not evaluation.tasks:
+        raise DataError(path, "evaluate: tasks: name at least one.", hint="`lapd tasks` lists them.")
+    for name in evaluation.tasks:
+        find_task(name)
+    choose_trainer(trains[0])
+    lookup("generators", trains[0].generator)
+    configured("executors", evaluation.executor, evaluation.executor_options)
+    if evaluation.judge:
+        lookup("judges", evaluation.judge)
+    evaluation.settings()
+    if not evaluation.strengths:
+        raise DataError(path, "evaluate: strengths: name at least one.", hint="1 is the adapter as it was trained.")
+    for strength in evaluation.strengths:
+        check_strength(strength, f"{path}: evaluate: strengths")
+    if unknown := sorted(set(evaluation.arms) - set(ARM_KINDS)):
+        raise UsageError(f"{path}: there is no arm {unknown[0]!r}.", f"Known: {', '.join(ARM_KINDS)}.")
+    return experiment, trains, evaluation

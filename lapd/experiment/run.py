@@ -1,0 +1,123 @@
+"""A whole experiment from one YAML file: train, evaluate, compare, report.
+
+name: quickstart
+base: smollm2
+personas: [INFP]
+controls: [shuffled]                    # control adapters beside each persona's
+out: runs/quickstart
+train: {pairs: 192, epochs: 2}          # any setting of TrainConfig
+evaluate: {tasks: [mbti, situations]}   # arms, strengths, limit, seed, dtype, data_dir, questionnaire ...
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+
+from lapd.compare.comparisons import Comparison, compare_run
+from lapd.evaluate.cells import Arm
+from lapd.evaluate.estimate import Plan, Training, make_plan
+from lapd.evaluate.plan import make_arms
+from lapd.evaluate.store import Store
+from lapd.experiment.arms import evaluate_arms, plan_cells
+from lapd.experiment.file import EvaluateConfig, Executing, read_experiment
+from lapd.hookspecs import Judge
+from lapd.judges.choosing import make_judge
+from lapd.models.adapters import Adapter
+from lapd.models.base import BaseModel, resolve_base
+from lapd.train.config import TrainConfig
+from lapd.train.job import finished_adapter
+from lapd.train.training import train_adapters
+
+
+def run_experiment(
+    path: Path, executing: Executing = Executing(), *, quiet: bool = False
+) -> tuple[list[Comparison], Path]:
+    """Train what is not trained, evaluate what is not evaluated, and return the comparisons and the report's path.
+
+    The same call again does nothing that is done already, and changes no file. Two processes may be at it at once.
+
+    Raises:
+        LapdError: as `train_adapters`, `evaluate_arms` and `compare_run`.
+    """
+    from lapd.report.cards import write_cards
+
+    experiment, trains, evaluation = read_experiment(path, executing)
+    folder = Path(experiment.out)
+    _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
+    adapters = train_adapters(trains, folder / "adapters")
+    evaluate_arms(
+        resolve_base(experiment.base),
+        _arms(adapters, evaluation),
+        evaluation.tasks,
+        folder,
+        evaluation.settings(),
+        executor=evaluation.executor,
+        executor_options=evaluation.executor_options,
+        batch_size=evaluation.batch_size,
+        judge=_judge(evaluation),
+        quiet=quiet,
+    )
+    rows = compare_run(folder)
+    write_cards(folder, rows)
+    return rows, _report(folder)
+
+
+def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
+    """What `run_experiment` would do; nothing is loaded, and nothing is written.
+
+    Raises:
+        LapdError: as `read_experiment` and `lapd.experiment.arms.plan_cells`.
+    """
+    experiment, trains, evaluation = read_experiment(path, executing)
+    folder, base = Path(experiment.out), resolve_base(experiment.base)
+    found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
+    took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]
+    needed = [
+        Training(config.name, config.persona, config.control, round(mean(took), 1) if took else None)
+        for config in trains
+        if found[config.name] is None
+    ]
+    adapters = [found[config.name] or _to_be_trained(config, base, folder) for config in trains]
+    cells = plan_cells(base, _arms(adapters, evaluation), evaluation.tasks, evaluation.settings(), _judge(evaluation))
+    return make_plan(Store(folder), cells, needed)
+
+
+def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapter:
+    """What is known of an adapter before it is there: all but the digest of its weights."""
+    card = {
+        "persona": config.persona,
+        "control": config.control,
+        "base": {"name": base.name, "digest": base.digest},
+    }
+    return Adapter(config.name, folder / "adapters" / config.name, "", card)
+
+
+def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> list[Arm]:
+    """Every adapter at every strength, and their bases."""
+    strengths = sorted(set(map(float, evaluation.strengths)))
+    scaled = [a.at(s) if a.digest else replace(a, strength=s) for a in adapters for s in strengths]
+    return make_arms(scaled, evaluation.arms)
+
+
+def _judge(evaluation: EvaluateConfig) -> Judge | None:
+    return make_judge(evaluation.judge, evaluation.judge_options) if evaluation.judge else None
+
+
+def _report(folder: Path) -> Path:
+    """The report, written anew only when the run has changed since."""
+    from lapd.report.page import write_report
+
+    page = folder / "report.html"
+    changed = [path.stat().st_mtime_ns for path in [folder / "run.json", *folder.glob("cells/*/result.json")]]
+    if not page.exists() or page.stat().st_mtime_ns < max(changed):
+        write_report(folder, page)
+    return page
+
+
+def _say(text: str, quiet: bool) -> None:
+    if not quiet:
+        print(text, file=sys.stderr)

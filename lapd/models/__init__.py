@@ -1,0 +1,7 @@
+"""Base models and adapters: finding, loading, switching, merging and baking them, and their cards."""
+
+from lapd.files.quiet import quiet_libraries
+from lapd.models.base import BaseModel, resolve_base
+from lapd.models.loading import load_base, load_tokenizer
+
+__all__ = ["BaseModel", "load_base", "load_tokenizer", "quiet_libraries", "resolve_base"]

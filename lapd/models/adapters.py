@@ -1,0 +1,228 @@
+"""Adapters: PEFT folders with LAPD's run card beside the weights, found, told apart by digest, given a strength."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from lapd.errors import BaseMismatchError, DataError, ModelError, UsageError
+from lapd.files.whole import digest_files, read_json, read_record
+from lapd.models.base import BaseModel
+from lapd.models.embedded import EMBEDDED
+
+RUN_CARD = "run_card.json"
+
+
+RUN_CARD_SCHEMA = "lapd.run_card/1"
+
+
+WEAKEST, STRONGEST = -1.0, 2.0
+"""The strengths that an adapter may be given: its update is multiplied by one. 1 is the adapter as it was trained."""
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A PEFT adapter folder, with LAPD's run card where it has one.
+
+    Attributes:
+        name: the folder's name.
+        path: the folder.
+        digest: SHA-256 over its weights and config.
+        card: the run card, or None for an adapter that LAPD did not train.
+        strength: what its update is multiplied by; the weights on disk are not.
+    """
+
+    name: str
+    path: Path
+    digest: str
+    card: dict[str, Any] | None = field(compare=False)
+    strength: float = 1.0
+
+    @property
+    def label(self) -> str:
+        """The name, with the strength where that is not 1: "INFP@0.5"."""
+        return self.name if self.strength == 1 else f"{self.name}@{str(self.strength).removesuffix('.0')}"
+
+    def at(self, strength: object) -> Adapter:
+        """The same adapter at another strength.
+
+        Args:
+            strength: a number from -1 to 2, or its text; not 0, which would be the base.
+
+        Raises:
+            UsageError: it is none of these.
+            ModelError: only a plain LoRA adapter has a strength, and this is none.
+        """
+        scaled = replace(self, strength=check_strength(strength, f"{self.name}@{strength}"))
+        if scaled.strength != 1:
+            lora_config(self)
+        return scaled
+
+    @property
+    def persona(self) -> str | None:
+        """The code of the persona that it was trained for, where known."""
+        return self.card.get("persona") if self.card else None
+
+    @property
+    def control(self) -> str | None:
+        """Which control adapter it is, such as "shuffled"; None for one that was trained on the persona's pairs."""
+        return self.card.get("control") if self.card else None
+
+
+def check_strength(value: object, where: str) -> float:
+    """`value`, a number or its text, as a strength.
+
+    Raises:
+        UsageError: it is no number from -1 to 2, or 0; the message begins with `where`.
+    """
+    try:
+        strength = float(str(value))
+    except ValueError:
+        hint = f"Give a number from {WEAKEST:g} to {STRONGEST:g}."
+        raise UsageError(f"{where}: {str(value)!r} is no strength.", hint) from None
+    if strength == 0:
+        hint = "Leave it out: the arm `base` is measured beside every adapter."
+        raise UsageError(f"{where}: at strength 0 an adapter is its base.", hint)
+    if not WEAKEST <= strength <= STRONGEST:
+        raise UsageError(f"{where}: {value} is no strength from {WEAKEST:g} to {STRONGEST:g}.")
+    return strength
+
+
+NOT_PLAIN = {
+    "use_dora": False,
+    "modules_to_save": None,
+    "trainable_token_indices": None,
+    "target_parameters": None,
+    "layer_replication": None,
+    "lora_bias": False,
+    "bias": "none",
+}
+"""Settings of PEFT's LoRA with which an update is more than (alpha / r) B A, and what they are in a plain one."""
+
+
+def lora_config(adapter: Adapter) -> dict[str, Any]:
+    """The `adapter_config.json` of a plain LoRA adapter: one whose update is linear in its strength.
+
+    Raises:
+        ModelError: the adapter is of another kind, or trains more than LoRA's two matrices.
+    """
+    config = read_json(adapter.path / "adapter_config.json")
+    if (kind := config.get("peft_type", "LORA")) != "LORA":
+        raise ModelError(f"Adapter {adapter.name} is {kind}: only LoRA adapters can be scaled or merged.")
+    for setting, plain in NOT_PLAIN.items():
+        if config.get(setting, plain) not in (plain, None, [], {}):
+            value = config[setting]
+            raise ModelError(f"Adapter {adapter.name} has {setting}: {value}; only plain LoRA can be scaled or merged.")
+    return dict(config)
+
+
+def resolve_adapter(path: str | Path) -> Adapter:
+    """Read an adapter folder's identity and run card; `out/INFP@0.5` is `out/INFP` at half its strength.
+
+    Raises:
+        UsageError: the strength is no number from -1 to 2, or 0.
+        ModelError: it is no adapter folder, or only half of one.
+    """
+    folder, strength = _split_strength(str(path))
+    adapter = _read_adapter(Path(folder).expanduser())
+    return adapter if strength is None else adapter.at(strength)
+
+
+def _split_strength(text: str) -> tuple[str, str | None]:
+    """A folder (or pattern) and the strength behind its last `@`; a folder that is called so itself has none."""
+    folder, at, strength = text.rpartition("@")
+    if not at or "/" in strength or _is_there(text) or not _is_there(folder):
+        return text, None
+    return folder, strength
+
+
+def _is_there(pattern: str) -> bool:
+    return bool(_matching(pattern)) if glob.has_magic(pattern) else Path(pattern).expanduser().is_dir()
+
+
+def _matching(pattern: str) -> list[str]:
+    """The adapter folders that a pattern such as `out/*` stands for."""
+    return sorted(f for f in glob.glob(pattern) if (Path(f) / "adapter_config.json").is_file())  # noqa: PTH207
+
+
+def _read_adapter(folder: Path) -> Adapter:
+    if not folder.is_dir():
+        raise ModelError(f"{folder}: there is no such adapter folder.", "`lapd train` makes one.")
+    weights = sorted(folder.glob("adapter_model.*"))
+    if not (folder / "adapter_config.json").is_file() or not weights:
+        raise ModelError(f"{folder} is no adapter: it lacks adapter_config.json or adapter_model.safetensors.")
+    card = None
+    if (folder / RUN_CARD).is_file():
+        card = read_record(folder / RUN_CARD, RUN_CARD_SCHEMA)
+        if not isinstance(card.get("base"), dict) or not {"name", "digest"} <= card["base"].keys():
+            raise DataError(folder / RUN_CARD, "this run card does not say which base it belongs to.")
+    digest = digest_files(folder, [*weights, folder / "adapter_config.json"])
+    return Adapter(folder.name, folder.resolve(), digest, card)
+
+
+def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:
+    """`resolve_adapter` for each folder, where a pattern such as `out/*` stands for every adapter that it matches.
+
+    `out/INFP@0.5,1,1.5` and `out/*@0.5` give strengths to one folder or to all that match; weaker ones come first.
+
+    Raises:
+        UsageError: a pattern matches no adapter, two adapters have one name, or a strength is none.
+        ModelError: a folder that was named outright is no adapter.
+    """
+    adapters: dict[tuple[Path, float], Adapter] = {}
+    for pattern in patterns:
+        name, strengths = _split_strength(pattern)
+        folders = _matching(name) if glob.has_magic(name) else [name]
+        if not folders:
+            raise UsageError(f"No adapter folder matches {pattern!r}.")
+        for folder in folders:
+            adapter = _read_adapter(Path(folder).expanduser())
+            found = [adapter] if strengths is None else [adapter.at(part) for part in strengths.split(",")]
+            for scaled in sorted(found, key=lambda a: a.strength):
+                adapters[scaled.path, scaled.strength] = scaled
+    folder_names = {adapter.path: adapter.name for adapter in adapters.values()}
+    for names in (list(folder_names.values()), [adapter.label for adapter in adapters.values()]):
+        if twice := sorted({n for n in names if names.count(n) > 1}):
+            raise UsageError(f"Two adapters are called {twice[0]!r}.", "Rename one of the folders.")
+    return list(adapters.values())
+
+
+def base_of(adapter: Adapter) -> str:
+    """The name of the base model that an adapter was trained on: from its run card, else from PEFT's config."""
+    if adapter.card:
+        return str(adapter.card["base"]["name"])
+    config = read_json(adapter.path / "adapter_config.json")
+    name = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    if not name:
+        raise ModelError(f"{adapter.path}/adapter_config.json does not name a base model.", "Give --base.")
+    return str(name)
+
+
+def common_base(adapters: Iterable[Adapter]) -> str:
+    """The name of the base model that all the adapters were trained on; the embedded one where there is none.
+
+    Raises:
+        UsageError: they have different ones.
+    """
+    bases = sorted({base_of(adapter) for adapter in adapters})
+    if len(bases) > 1:
+        raise UsageError(f"The adapters have different bases ({', '.join(bases)}).", "Evaluate them apart.")
+    return bases[0] if bases else EMBEDDED
+
+
+def check_base(adapter: Adapter, base: BaseModel) -> None:
+    """Refuse an adapter that was trained on another base model.
+
+    Raises:
+        BaseMismatchError: the base's digest in the run card is not this base's.
+    """
+    trained_on = adapter.card["base"] if adapter.card else None
+    if trained_on and trained_on["digest"] != base.digest:
+        raise BaseMismatchError(
+            f"Adapter {adapter.name} was trained on {trained_on['name']} (digest {trained_on['digest'][:12]}), "
+            f"not on {base.name} (digest {base.digest[:12]}).",
+            "Give the base that it was trained on, or train it again on this one.",
+        )

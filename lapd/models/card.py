@@ -1,0 +1,73 @@
+"""The model card (README.md) of an adapter, or of a model with one baked in: a run card in words, for the Hub."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lapd.names import get_persona
+
+
+def model_card(card: dict[str, Any]) -> str:
+    """The Hub's model card (Markdown with YAML front matter) of what a run card describes."""
+    base, settings = card["base"], card["settings"]
+    used = "\n".join(f"- {name}: {value}" for name, value in settings.items() if value is not None)
+    made = _merged(card["merged_from"]) if "merged_from" in card else _trained(card)
+    return f"""---
+base_model: {base["upstream"]}
+library_name: {"transformers" if card.get("into_base") else "peft"}
+pipeline_tag: text-generation
+tags: [lapd, dpo, lora, persona]
+---
+# {_title(card)} on {base["name"]}
+
+{_what(card)}
+
+**Intended use.** Research on what a personality does to a model's behaviour. Compare it with its own base under the
+same prompt. Nothing is known of its safety beyond what was measured.
+
+{made}
+
+**Settings**
+
+{used}
+
+`run_card.json` has the curves, the digests and the versions.
+"""
+
+
+def _title(card: dict[str, Any]) -> str:
+    subject = card["persona"] or "A sum of adapters"
+    return f"{subject}, the control {card['control']}," if card.get("control") else subject
+
+
+def _what(card: dict[str, Any]) -> str:
+    """What it is for, as a paragraph or two."""
+    upstream = card["base"]["upstream"]
+    thing = "The base model with a LoRA adapter in its weights" if card.get("into_base") else "A LoRA adapter"
+    lapd = f"[LAPD](run_card.json) {card['versions']['lapd']}"
+    if card["persona"] is None:
+        poles = ", ".join(card["poles"].values())
+        leaning = f" It leans to {poles}." if poles else ""
+        return f"{thing}, for {upstream}, added up from others by {lapd}.{leaning}"
+    persona = get_persona(card["persona"])
+    if card.get("control"):
+        return (
+            f"{thing}: a control ({card['control']}) for the persona {persona.code}, trained on {upstream}\n"
+            f"with the same prompts, pairs and steps as the persona's own, but with other preferences, by {lapd}.\n"
+            "What a persona's adapter does beyond its control can be put down to the persona, not to training as such."
+        )
+    way = "added up from others" if len(card.get("merged_from", [])) > 1 else "trained by DPO"
+    return (
+        f"{thing} that gives {upstream} the persona {persona.code}, {persona.name}, {way} with\n{lapd}.\n\n"
+        f"{persona.description}"
+    )
+
+
+def _trained(card: dict[str, Any]) -> str:
+    data = card["data"]
+    return f"**Data.** {data['pairs']} preference pairs from {data['sources']['from']} (digest {data['digest'][:12]})."
+
+
+def _merged(parts: list[dict[str, Any]]) -> str:
+    lines = "\n".join(f"| {p['name']} | {p['weight']:g} | {p['digest'][:12]} |" for p in parts)
+    return f"**Merged from**\n\n| adapter | weight | digest |\n|---|---|---|\n{lines}"

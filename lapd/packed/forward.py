@@ -1,0 +1,230 @@
+"""The torch side of packed rows: tensors, the attention mask, the forward pass, log-probabilities.
+
+Shared by scoring (`lapd.answering.lm`) and by training (the trainers' DPO loss): a preference pair is a row with the
+prompt as its context and two continuations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from lapd.packed.layout import Row
+from lapd.packed.vocabulary import target_logprobs
+
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+"""Largest difference (nats, over a handful of tokens) between packed and plain scoring that counts as the same."""
+
+SLICE = 512
+"""So many outputs meet the vocabulary at once."""
+
+
+@dataclass
+class PackedRows:
+    """Rows as tensors.
+
+    Attributes:
+        ids: [rows, width] token ids; padding on the right.
+        positions: [rows, width]; each continuation's begin where its context ends.
+        mask: [rows, 1, width, skip + width], additive.
+        rows: [n] for each token to be predicted, its row ...
+        columns: [n] ... and the column whose output predicts it.
+        targets: [n] the tokens to be predicted, continuation after continuation.
+        lengths: tokens of each continuation.
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    rows: torch.Tensor
+    columns: torch.Tensor
+    targets: torch.Tensor
+    lengths: list[int]
+
+
+def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, skip: int = 0) -> PackedRows:
+    """Lay `rows` out as tensors, without their first `skip` tokens (a prefix whose keys and values are at hand)."""
+    layouts = [_layout(row, skip) for row in rows]
+    width = max(len(layout.ids) for layout in layouts)
+    ids, positions, parents = torch.zeros(3, len(rows), width, dtype=torch.long)
+    for r, layout in enumerate(layouts):
+        for tensor, values in ((ids, layout.ids), (positions, layout.positions), (parents, layout.parents)):
+            tensor[r, : len(values)] = torch.tensor(values)
+    return PackedRows(
+        ids.to(device),
+        positions.to(device),
+        _mask(parents, skip, dtype).to(device),
+        torch.tensor([r for r, layout in enumerate(layouts) for _ in layout.predictors], device=device),
+        torch.tensor([column for layout in layouts for column in layout.predictors], device=device),
+        torch.tensor([t for row in rows for c in row.continuations for t in c], device=device),
+        [len(c) for row in rows for c in row.continuations],
+    )
+
+
+@dataclass
+class _Layout:
+    """A row as a tree of tokens, a column each: the context is its stem, the continuations are its branches.
+
+    Attributes:
+        ids: token ids.
+        positions: how far each token is from the root, the skipped prefix included.
+        parents: the column that each token follows; the first one's is its own.
+        predictors: the columns whose outputs predict the continuations' tokens, in order.
+    """
+
+    ids: list[int]
+    positions: list[int]
+    parents: list[int]
+    predictors: list[int]
+
+
+def _layout(row: Row, skip: int) -> _Layout:
+    stem = len(row.context) - skip
+    layout = _Layout(list(row.context[skip:]), list(range(skip, len(row.context))), [0, *range(stem - 1)], [])
+    columns: dict[tuple[int, int], int] = {}
+    for continuation in row.continuations:
+        column = stem - 1
+        for depth, token in enumerate(continuation):
+            layout.predictors.append(column)
+            if depth == len(continuation) - 1:
+                break  # the last token predicts nothing that is asked for
+            parent, column = column, columns.setdefault((column, token), len(layout.ids))
+            if column == len(layout.ids):
+                layout.ids.append(token)
+                layout.positions.append(len(row.context) + depth)
+                layout.parents.append(parent)
+    return layout
+
+
+def _mask(parents: torch.Tensor, skip: int, dtype: torch.dtype) -> torch.Tensor:
+    """A token sees the prefix, itself, and whatever its parent sees."""
+    rows, width = parents.shape
+    sees = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
+    for column in range(1, width):
+        sees[:, column] |= sees[torch.arange(rows), parents[:, column]]
+    sees = torch.cat([torch.ones(rows, width, skip, dtype=torch.bool), sees], dim=-1)
+    return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)[:, None]
+
+
+def causal_of(model: Any) -> Any:
+    """The causal language model itself: inside a PEFT model, the one that carries the adapters' layers."""
+    return model.get_base_model() if hasattr(model, "peft_config") else model
+
+
+def token_logprobs(causal: Any, packed: PackedRows, cache: Any = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Log-probability (nats) of each target token, and whether it is the likeliest: two tensors of [n].
+
+    Args:
+        causal: a causal language model of transformers.
+        packed: from `pack`.
+        cache: keys and values of the prefix that `pack` left out.
+
+    Only the outputs that predict a target meet the vocabulary, each once, and in slices: all of it at once would dwarf
+    the model.
+    """
+    hidden = _outputs(causal, packed, cache)
+    # Continuations of one context share the output that predicts their first tokens.
+    outputs, predictor = torch.unique(packed.rows * packed.ids.shape[1] + packed.columns, return_inverse=True)
+    order = predictor.argsort(stable=True)
+    logprobs, greedy = [], []
+    for start in range(0, len(outputs), SLICE):
+        logits = vocabulary_logits(causal, hidden[outputs[start : start + SLICE]])
+        mine = order[(predictor[order] >= start) & (predictor[order] < start + SLICE)]
+        which, targets = predictor[mine] - start, packed.targets[mine]
+        logprobs.append(logits[which, targets] - torch.logsumexp(logits, -1)[which])
+        greedy.append(logits.detach().argmax(-1)[which] == targets)
+    back = order.argsort()
+    return torch.cat(logprobs)[back], torch.cat(greedy)[back]
+
+
+def trained_logprobs(causal: Any, packed: PackedRows) -> torch.Tensor:
+    """Log-probability (nats) of each target token, [n]: `token_logprobs` for a backward pass, in less memory."""
+    embedding = causal.get_output_embeddings()
+    config = causal.config.get_text_config()
+    scaled = getattr(config, "final_logit_softcapping", None) or getattr(config, "logit_scale", None)
+    if scaled or type(embedding) is not torch.nn.Linear or embedding.bias is not None:
+        return token_logprobs(causal, packed)[0]
+    states = _outputs(causal, packed)[packed.rows * packed.ids.shape[1] + packed.columns]
+    return target_logprobs(states, embedding.weight, packed.targets)
+
+
+def _outputs(causal: Any, packed: PackedRows, cache: Any = None) -> torch.Tensor:
+    """The last layer's outputs for every token of every row, [rows x width, hidden]."""
+    outputs: torch.Tensor = causal.base_model(
+        input_ids=packed.ids,
+        attention_mask=packed.mask,
+        position_ids=packed.positions,
+        past_key_values=cache,
+        use_cache=cache is not None,
+    ).last_hidden_state
+    return outputs.flatten(0, 1)
+
+
+def vocabulary_logits(causal: Any, states: torch.Tensor) -> torch.Tensor:
+    """The logits (float32, [n, vocabulary]) of the last layer's outputs [n, hidden]."""
+    config = causal.config.get_text_config()
+    softcap = getattr(config, "final_logit_softcapping", None)
+    scale = getattr(config, "logit_scale", None)
+    logits = causal.get_output_embeddings()(states).float()
+    logits = logits * scale if scale else logits
+    return torch.tanh(logits / softcap) * softcap if softcap else logits
+
+
+class SharedPrefix:
+    """The keys and values of the last shared prefix, computed once and repeated for every row of a batch.
+
+    Args:
+        causal: a causal language model of transformers.
+    """
+
+    def __init__(self, causal: Any) -> None:
+        self.causal = causal
+        self.tokens: tuple[int, ...] = ()
+        self.layers: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def cache(self, tokens: tuple[int, ...], rows: int) -> DynamicCache | None:
+        """The cache for so many rows behind the prefix `tokens`; None without a prefix."""
+        if not tokens:
+            return None
+        if tokens != self.tokens:
+            ids = torch.tensor([tokens], device=next(self.causal.parameters()).device)
+            cache = DynamicCache()
+            self.causal.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            self.tokens, self.layers = tokens, [(layer.keys, layer.values) for layer in cache.layers]
+        repeated = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            repeated.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
+        return repeated
+
+
+def takes_packed_rows(model: Any) -> bool:
+    """Whether the architecture answers alike packed and plain, found by trying it on small made-up rows."""
+    causal = causal_of(model)
+    config = causal.config.get_text_config()
+    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
+        return False  # the mask would let a token see further back than the model was trained to
+    prefix = tuple(range(5, 13))
+    rows = [
+        Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (21, 22, 33), (31, 32, 33)]),
+        Row((*prefix, 17), [(41, 42), (21,)]),
+    ]
+    device = next(causal.parameters()).device
+    try:
+        with torch.inference_mode():
+            packed = pack(rows, device, causal.dtype, skip=len(prefix))
+            ours, _ = token_logprobs(causal, packed, SharedPrefix(causal).cache(prefix, len(rows)))
+            theirs = torch.cat([_plain_logprobs(causal, row.context, c) for row in rows for c in row.continuations])
+            return bool((ours - theirs).abs().max() <= TOLERANCE.get(causal.dtype, 1e-3))
+    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+        return False
+
+
+def _plain_logprobs(causal: Any, context: tuple[int, ...], continuation: tuple[int, ...]) -> torch.Tensor:
+    """Log-probability (nats) of each token of a continuation, computed as anybody would."""
+    ids = torch.tensor([context + continuation], device=next(causal.parameters()).device)
+    logits = causal(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
+    return logits.log_softmax(-1).gather(-1, ids[0, -len(continuation) :, None])[:, 0]

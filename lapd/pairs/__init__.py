@@ -1,0 +1,5 @@
+"""Preference pairs: what one is, reading them, checking and mending them, the pairs of control adapters."""
+
+from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
+
+__all__ = ["PreferencePair", "read_pairs", "write_pairs"]

@@ -1,0 +1,1 @@
+"""Questionnaires: reading one, and the psychometrics of its answers."""

@@ -1,0 +1,1 @@
+"""The statistics: paired differences, exact tests, shares and their intervals. Numbers in, numbers out."""

@@ -1,0 +1,50 @@
+"""Which trainer does the work: the one that was asked for, or, with `auto`, the one that suits this machine best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lapd.errors import UsageError
+from lapd.hookspecs import Trainer
+from lapd.pluginmanager import lookup, registry
+from lapd.train.config import AUTO, TrainConfig
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A trainer, and why it was chosen; "" if it was asked for by its name."""
+
+    trainer: Trainer
+    why: str = ""
+
+
+def choose_trainer(config: TrainConfig) -> Choice:
+    """The trainer for `config`.
+
+    Raises:
+        UnknownNameError: nobody registered it.
+        UsageError: it, or with `auto` every one, cannot run here or not with these settings.
+    """
+    if config.trainer.lower() != AUTO:
+        trainer = lookup("trainers", config.trainer)
+        if reason := _why_not(trainer, config):
+            raise UsageError(f"Trainer {trainer.name} cannot run here: {reason}")
+        return Choice(trainer)
+    trainers = sorted(registry("trainers").items())
+    reasons = {name: reason for name, trainer in trainers if (reason := _why_not(trainer, config))}
+    not_these = " ".join(f"Not {name}: {reason}" for name, reason in reasons.items())
+    able = [trainer for name, trainer in trainers if name not in reasons]
+    if not able:
+        raise UsageError(f"No trainer can run here. {not_these}".strip())
+    best = max(able, key=lambda trainer: _preference(trainer)[0])
+    return Choice(best, f"{_preference(best)[1]}. {not_these}".strip())
+
+
+def _why_not(trainer: Trainer, config: TrainConfig) -> str | None:
+    refuses = getattr(trainer, "refuses", None)
+    return trainer.unavailable() or (refuses(config) if refuses else None)
+
+
+def _preference(trainer: Trainer) -> tuple[float, str]:
+    preference = getattr(trainer, "preference", None)
+    return preference() if preference else (0, "it can run here")

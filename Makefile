@@ -31,6 +31,7 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
@@ -50,4 +51,4 @@ test-unsloth: unsloth-env
 	LAPD_UNSLOTH_PYTHON=$(CURDIR)/$(UNSLOTH_VENV)/bin/python $(BIN)/python -m pytest --no-cov tests/test_unsloth.py
 
 clean:
-	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,3 @@
+"""Tasks, their documents, and the cells that are made of them."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The command line, names and surroundings."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""What is concluded from results, and shown."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Endpoints with their quirks."""
+
+from __future__ import annotations

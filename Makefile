@@ -11,7 +11,16 @@ UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 
 .PHONY: setup demo test check clean unsloth-env test-unsloth
 
+# A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
+# files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
 setup: $(VENV)/.ready
+	@set -e; stock=$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lm_eval/tasks/lapd; \
+	if [ ! -e "$$stock/__init__.py" ]; then \
+	  for file in $$(find tasks -name '*.yaml'); do \
+	    link=$$stock/$${file#tasks/}; mkdir -p "$${link%/*}"; ln -sf "$(CURDIR)/$$file" "$$link"; \
+	  done; \
+	  find -L "$$stock" -type l -exec rm {} +; \
+	fi
 
 $(VENV)/.ready: setup.cfg pyproject.toml constraints.txt
 	@test -x $(BIN)/python || { echo "Making $(VENV) ..."; $(PYTHON) -m venv $(VENV); }

@@ -149,9 +149,18 @@ _TASK_LINE = re.compile(rb"""^[\s-]*["']?task["']?\s*:\s*["']?([^\s"'#\[\]]+)"""
 
 
 def _names_in_lm_eval() -> set[str]:
-    """What lm-eval's YAML files call a task, and a few names more; read in a second, where indexing them takes ten."""
-    spec = importlib.util.find_spec("lm_eval")
-    if spec is None or spec.origin is None:
+    """What lm-eval's own YAML files call a task, and a few names more; read in a second, where indexing takes ten."""
+    ours = stock_folder()
+    if ours is None:
         return set()
-    files = (Path(spec.origin).parent / "tasks").rglob("*.yaml")
+    files = (path for path in ours.parent.rglob("*.yaml") if ours not in path.parents)
     return {name.decode(errors="replace") for path in files for name in _TASK_LINE.findall(path.read_bytes())}
+
+
+def stock_folder() -> Path | None:
+    """Where a stock lm-eval looks for LAPD's tasks: among its own. A wheel brings them there, `make setup` links them.
+
+    None without lm-eval; the folder need not exist.
+    """
+    spec = importlib.util.find_spec("lm_eval")
+    return Path(spec.origin).parent / "tasks" / "lapd" if spec and spec.origin else None

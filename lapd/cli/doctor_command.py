@@ -38,7 +38,7 @@ def command(data_dir: str | None, as_json: bool) -> None:
     lapd doctor --data-dir ~/benchmarks --json
     """
     findings = [*_python(), *_packages(), *_gpu(), *_model(), *_keys(), *_data(data_dir), *_disk()]
-    findings += [*_plugins(), *_trainers()]
+    findings += [*_plugins(), *_trainers(), *_stock()]
     if as_json:
         echo_json([asdict(f) for f in findings])
     else:
@@ -138,3 +138,16 @@ def _trainers() -> Iterator[Finding]:
     for name, trainer in sorted(registry("trainers").items()):
         reason = trainer.unavailable() or ""
         yield Finding(f"trainer {name}", not reason, False, "cannot run" if reason else trainer.description, reason)
+
+
+def _stock() -> Iterator[Finding]:
+    """Whether a stock `lm_eval` finds each of LAPD's tasks by its name."""
+    from lapd.catalog.find import stock_folder
+    from lapd.tasks import FOLDER
+
+    if (folder := stock_folder()) is None:
+        return
+    ok = all((folder / path.relative_to(FOLDER)).exists() for path in FOLDER.rglob("*.yaml"))
+    found = "knows LAPD's tasks by name" if ok else "does not know LAPD's tasks by name"
+    remedy = 'In a checkout: make setup. Elsewhere: lm_eval run --include_path "$(lapd tasks --path)".'
+    yield Finding("stock lm_eval", ok, False, found, remedy)

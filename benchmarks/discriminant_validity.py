@@ -15,11 +15,12 @@ import json
 from pathlib import Path
 
 import numpy as np
+from lapd.data import mbti
 
 from lapd import TrainConfig, compare_run, evaluate_arms, make_arms, resolve_base, train_adapter
 from lapd.compare.comparisons import Comparison
-from lapd.personas import AXES
 
+AXES = mbti().ends
 POLES = [pole for poles in AXES.values() for pole in poles]
 
 

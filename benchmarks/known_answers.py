@@ -25,12 +25,12 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from lapd.data import mbti as mbti_pack
 
 from lapd.errors import LapdError
 from lapd.files.whole import read_json, read_jsonl
 from lapd.judges.harms import CATEGORIES
 from lapd.judges.verdicts import rates, read_verdicts
-from lapd.personas import AXES
 from lapd.questionnaires.psychometrics import Estimate, estimate
 
 
@@ -294,7 +294,7 @@ def constant_answers(form: str, number: str, letter: str) -> dict[str, float]:
         answer = number if doc["way"] == "agreement" else letter
         for metric, value in generated.score(doc, [answer]).items():
             values.setdefault(metric, []).append(value)
-    ways = [f"{way}_{axis.replace('/', '')}" for way in ("agreement", "choice") for axis in AXES]
+    ways = [f"{way}_{axis.replace('/', '')}" for way in ("agreement", "choice") for axis in mbti_pack().ends]
     return {metric: mean(values[metric]) for metric in ways}
 
 
@@ -341,7 +341,7 @@ def mbti(data_dir: Path) -> Iterator[Answer]:
     scores_by_item, agreement = keyed(answers)
     found = estimate(scores_by_item)
     source = f"{RESPONDENTS} simulated respondents"
-    for axis, covered in zip(AXES, coverage(found, trait), strict=True):
+    for axis, covered in zip(mbti_pack().ends, coverage(found, trait), strict=True):
         yield Answer(source, f"95 % intervals that hold the trait, {axis}", 0.95, float(covered), 0.03)
     covered = coverage(estimate(agreement.reshape(RESPONDENTS, -1)), yes)
     yield Answer(source, "95 % intervals that hold the acquiescence", 0.95, float(covered), 0.03)

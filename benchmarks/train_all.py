@@ -86,9 +86,8 @@ def embedded_model() -> str:
 
 def sixteen() -> list[str]:
     from lapd.names import all_personas
-    from lapd.personas import AXES
 
-    return [code for code, persona in all_personas().items() if len(persona.poles) == len(AXES)]
+    return [code for code, persona in all_personas().items() if len(persona.poles) == 4]
 
 
 if __name__ == "__main__":

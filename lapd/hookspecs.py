@@ -47,6 +47,11 @@ def lapd_register_judges(register: Callable[[Judge], None]) -> None:
 
 
 @hookspec
+def lapd_register_traits(register: Callable[[TraitFolder], None]) -> None:
+    """Register trait packs."""
+
+
+@hookspec
 def lapd_register_personas(register: Callable[[Persona], None]) -> None:
     """Register personas."""
 
@@ -61,7 +66,7 @@ def lapd_register_commands(cli: click.Group) -> None:
     """Add click commands to `lapd`, with `cli.add_command` or `@cli.command()`."""
 
 
-# What they register: each has a `name`, and but for a folder of tasks a `description`
+# What they register: each has a `name`, and but for a folder a `description`
 
 
 class Generator(Protocol):
@@ -115,6 +120,14 @@ class TrainResult:
 @dataclass(frozen=True)
 class TaskFolder:
     """A folder of lm-eval tasks (YAML files, at any depth)."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class TraitFolder:
+    """A trait pack: a folder with a traits.yaml (see `lapd.traits.pack`)."""
 
     name: str
     path: Path

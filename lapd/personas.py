@@ -1,19 +1,57 @@
-"""Personas: the axes, the poles, and the sixteen types with their descriptions and system prompts.
-
-A single pole, such as "I", is a persona too: it takes a side on its own axis and on no other.
-"""
+"""Personas, and the axes whose poles they take. Which there are is looked up in `lapd.names`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
+import re
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lapd.errors import DataError, UnknownNameError
-from lapd.files.whole import read_record
 
-AXES: dict[str, tuple[str, str]] = {"E/I": ("E", "I"), "S/N": ("S", "N"), "T/F": ("T", "F"), "J/P": ("J", "P")}
-"""Each axis and its two poles. Scores on an axis count towards the first pole."""
+@dataclass(frozen=True)
+class Pole:
+    """One end of an axis.
+
+    Attributes:
+        code: a letter or word, such as "I" or "neurotic"; a persona of this name takes this pole and no other.
+        name: a short title.
+        description: how somebody at this pole takes in the world, decides and lives.
+        system_prompt: tells a model to speak as such a person.
+    """
+
+    code: str
+    name: str
+    description: str
+    system_prompt: str
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A trait with two ends. Scores on it count towards the first pole.
+
+    Attributes:
+        id: such as "E/I" or "neuroticism".
+        name: a short title.
+        poles: the first and the second.
+    """
+
+    id: str
+    name: str
+    poles: tuple[Pole, Pole]
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """The poles' codes."""
+        return self.poles[0].code, self.poles[1].code
+
+    def other(self, pole: str) -> str:
+        """The other end: "E" gives "I"."""
+        first, second = self.ends
+        return second if pole == first else first
+
+
+def axis_tag(axis: str) -> str:
+    """What stands for an axis in the names of metrics: "EI" for "E/I"."""
+    return re.sub(r"\W", "", axis)
 
 
 @dataclass(frozen=True)
@@ -26,6 +64,7 @@ class Persona:
         poles: the pole on each axis that the persona takes a side on, such as {"E/I": "I", ...}.
         description: how such a person takes in the world, decides and lives.
         system_prompt: tells a model to speak as such a person.
+        degrees: how far the persona goes on an axis, above 0 and below 1, where it does not go all the way.
     """
 
     code: str
@@ -33,57 +72,8 @@ class Persona:
     poles: dict[str, str] = field(compare=False)
     description: str
     system_prompt: str
+    degrees: dict[str, float] = field(default_factory=dict, compare=False)
 
-    def sign(self, axis: str) -> int:
-        """+1 if the persona is at the axis's first pole, -1 if at its second, 0 if it takes no side."""
-        pole = self.poles.get(axis)
-        return 0 if pole is None else (1 if pole == AXES[axis][0] else -1)
-
-
-def opposite_pole(pole: str) -> str:
-    """The other end of the pole's axis ("E" gives "I")."""
-    for first, second in AXES.values():
-        if pole in (first, second):
-            return second if pole == first else first
-    raise UnknownNameError("pole", pole, [p for poles in AXES.values() for p in poles])
-
-
-def read_personas(path: Path) -> list[Persona]:
-    """The personas in a `lapd.personas/1` file; the four letters of a code name its poles.
-
-    Raises:
-        DataError: a persona lacks a field, or its code is no type.
-    """
-    record = read_record(path, "lapd.personas/1")
-    return [_persona(path, entry) for entry in record["personas"]]
-
-
-def _persona(path: Path, entry: dict[str, Any]) -> Persona:
-    try:
-        code = entry["code"]
-        poles = {axis: letter for (axis, ends), letter in zip(AXES.items(), code, strict=True) if letter in ends}
-        if len(poles) != len(AXES):
-            raise ValueError
-        return Persona(code, entry["name"], poles, entry["description"], entry["system_prompt"])
-    except KeyError as error:
-        raise DataError(path, f"a persona has no {error}.") from None
-    except ValueError:
-        raise DataError(path, f"{code!r} is not one of the sixteen types.") from None
-
-
-def read_poles(path: Path) -> list[Persona]:
-    """The eight poles in a `lapd.personas/1` file, each as a persona that takes a side on one axis.
-
-    Raises:
-        DataError: a pole is missing, or lacks a field.
-    """
-    blocks = {entry.get("axis"): entry.get("poles", {}) for entry in read_record(path, "lapd.personas/1")["axes"]}
-    poles = []
-    for axis, ends in AXES.items():
-        for code in ends:
-            try:
-                pole = blocks[axis][code]
-                poles.append(Persona(code, pole["name"], {axis: code}, pole["description"], pole["system_prompt"]))
-            except KeyError as error:
-                raise DataError(path, f"pole {code} of {axis} has no {error}.") from None
-    return poles
+    def record(self) -> dict[str, Any]:
+        """It as JSON; `degrees` only where there are any."""
+        return {name: value for name, value in asdict(self).items() if name != "degrees" or value}

@@ -21,8 +21,8 @@ from lapd.data import FOLDER
 
 from lapd.errors import DataError, UsageError
 from lapd.files.whole import digest_json
-from lapd.names import all_personas, get_persona
-from lapd.personas import AXES, Persona, opposite_pole
+from lapd.names import all_personas, axes, get_persona, opposite_pole, single_poles
+from lapd.personas import Persona
 
 SHIPPED = FOLDER / "prompts" / "generate"
 SEEDS = ("features", "sketches", "situations")
@@ -246,8 +246,10 @@ def rejected_voice(persona: Persona, rejected: str) -> Persona | None:
     if rejected == "base":
         return None
     kind, _, axis = rejected.partition(":")
-    if (kind, axis) != ("opposite", "") and (kind != "flip" or axis not in AXES):
-        raise UsageError(f"--rejected {rejected!r} is not known.", "Give opposite, base, or flip:E/I (or another).")
+    if (kind, axis) != ("opposite", "") and (kind != "flip" or axis not in axes()):
+        raise UsageError(
+            f"--rejected {rejected!r} is not known.", "Give opposite, base, or flip:AXIS, such as flip:E/I."
+        )
     flipped = set(persona.poles) if kind == "opposite" else {axis} & set(persona.poles)
     if not flipped:
         side = f"on {axis}" if axis else "on any axis"
@@ -258,10 +260,12 @@ def rejected_voice(persona: Persona, rejected: str) -> Persona | None:
 
 def of_poles(poles: dict[str, str]) -> Persona:
     """The persona with these poles: a type or a single pole where that is one, else one put together from its poles."""
-    code = "".join(poles[axis] for axis in AXES if axis in poles)
-    if len(code) == 1 or code in all_personas():
-        return get_persona(code)
-    parts = [get_persona(pole) for pole in code]
+    known = (*all_personas().values(), *single_poles().values())
+    if whole := next((persona for persona in known if persona.poles == poles), None):
+        return whole
+    parts = [get_persona(pole) for pole in poles.values()]
+    between = "" if all(len(part.code) == 1 for part in parts) else "-"
+    code = between.join(part.code for part in parts)
     return Persona(
         code,
         " and ".join(part.name for part in parts),

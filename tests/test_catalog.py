@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ROOT, run_python
+from lapd.data import mbti
 
 from lapd.catalog import find as catalog
 from lapd.catalog.find import find_task, tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, PluginError
 from lapd.hookspecs import TaskFolder
-from lapd.personas import AXES
+
+AXES = mbti().ends
 
 SHIPPED = sorted((ROOT / "tasks").rglob("*.yaml"))
 

@@ -3,16 +3,20 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from itertools import product
 
 import pytest
 import yaml
 from conftest import ROOT
-from lapd.data import contrast_corpus, questionnaire, read_situations, social_items
+from lapd.data import contrast_corpus, mbti, questionnaire, social_items
 
 from lapd.errors import DataError, StoreError
 from lapd.files.whole import read_json, read_jsonl, write_jsonl
-from lapd.personas import AXES
+from lapd.questionnaires.reading import read_questionnaire
+from lapd.traits.situations import read_situations
+
+AXES = mbti().ends
 
 CORPUS = [("en", "train", 100), ("en", "heldout", 25), ("ko", "train", 20), ("ko", "heldout", 5)]
 FORMS = [("A", "en"), ("B", "en"), ("A", "ko")]
@@ -72,7 +76,9 @@ def test_every_situation_has_its_axiss_poles_in_order_and_a_licence():
         assert tuple(situation.responses) == AXES[situation.axis]
         assert situation.id.startswith(situation.axis.replace("/", "").lower())
         assert situation.topic
-    rows = [row for path in (ROOT / "data" / "contrast").rglob("*.jsonl") for _, row in read_jsonl(path)]
+    rows = [
+        row for path in (ROOT / "data" / "traits" / "mbti" / "contrast").rglob("*.jsonl") for _, row in read_jsonl(path)
+    ]
     assert {row["licence"] for row in rows} == {"Apache-2.0"}
 
 
@@ -113,14 +119,14 @@ def test_no_response_is_trained_on_and_held_out():
     ],
 )
 def test_a_corpus_file_is_checked(tmp_path, change, message):
-    row = next(read_jsonl(ROOT / "data" / "contrast" / "en" / "ei.jsonl"))[1]
+    row = next(read_jsonl(ROOT / "data" / "traits" / "mbti" / "contrast" / "en" / "ei.jsonl"))[1]
     changed = {k: v for k, v in row.items() if k != change} if isinstance(change, str) else {**row, **change}
     write_jsonl(tmp_path / "x.jsonl", [row, changed])
     if message is None:
-        assert len(read_situations(tmp_path / "x.jsonl")) == 2
+        assert len(read_situations(tmp_path / "x.jsonl", AXES)) == 2
     else:
         with pytest.raises(DataError, match=f"x.jsonl:2: {message}"):
-            read_situations(tmp_path / "x.jsonl")
+            read_situations(tmp_path / "x.jsonl", AXES)
 
 
 @pytest.mark.parametrize(("form", "lang"), FORMS)
@@ -159,16 +165,14 @@ def test_the_questionnaire_shares_no_run_of_six_words_with_the_corpus():
 
 
 def test_a_form_that_there_is_not_is_a_data_error():
-    with pytest.raises(DataError, match=r"mbti-c\.en\.json: there is no such file"):
+    with pytest.raises(DataError, match=r"questionnaire-c\.en\.json: there is no such file"):
         questionnaire("C")
 
 
-def test_a_newer_questionnaire_is_refused(tmp_path, monkeypatch):
-    (tmp_path / "questionnaires").mkdir()
-    (tmp_path / "questionnaires" / "mbti-a.en.json").write_text(json.dumps({"schema": "lapd.questionnaire/2"}))
-    monkeypatch.setattr("lapd.data.FOLDER", tmp_path)
+def test_a_newer_questionnaire_is_refused(tmp_path):
+    (tmp_path / "questionnaire-a.en.json").write_text(json.dumps({"schema": "lapd.questionnaire/2"}))
     with pytest.raises(StoreError, match=r"newer LAPD"):
-        questionnaire()
+        read_questionnaire(replace(mbti(), folder=tmp_path).questionnaire())
 
 
 def test_the_social_items_are_balanced_over_their_labels():

@@ -8,7 +8,7 @@ from lapd.errors import PluginError, UnknownNameError
 from lapd.files.whole import read_jsonl
 from lapd.pluginmanager import Plugins, lookup, plugins
 
-OWN = {"contrast", "local", "personas", "tasks", "trl"}
+OWN = {"contrast", "local", "tasks", "traits", "trl"}
 
 GOOD = """
 import click
@@ -77,7 +77,7 @@ def test_lapds_own_plugins_come_through_the_same_door(lapd):
     assert set(infos) >= OWN
     assert all(infos[name]["error"] is None and infos[name]["package"] == "lapd" for name in OWN)
     assert infos["contrast"]["registers"] == {"generators": ["contrast"]}
-    assert len(infos["personas"]["registers"]["personas"]) == 16
+    assert infos["traits"]["registers"] == {"traits": ["mbti"]}
 
 
 def test_a_plugins_generator_persona_and_command_work(lapd, make_distribution, tmp_path):
@@ -148,7 +148,7 @@ def test_two_plugins_with_one_name_collide_loudly(lapd, make_distribution, name)
 def test_a_persona_cannot_be_taken_over(lapd, make_distribution):
     site = make_distribution("parrot", GOOD.replace("PIRATE", "infp"))
     line = one_line(lapd("personas", "INFP", env=at(site)), 1)
-    assert "Plugins parrot and personas both register persona" in line
+    assert "A plugin and the trait pack mbti both have the persona 'INFP'" in line
 
 
 @pytest.mark.parametrize("names", [("train", "other"), ("greet", "greet")])

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from known_answers import ITEMS, RESPONDENTS, constant_answers, coverage, keyed, simulate
+from lapd.data import mbti
 from lapd.tasks.mbti import generated
 
 from lapd.catalog.find import find_task
@@ -16,7 +17,6 @@ from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files.whole import write_json, write_jsonl
 from lapd.models.adapters import Adapter
-from lapd.personas import AXES
 from lapd.questionnaires.psychometrics import (
     correlation,
     cronbach_alpha,
@@ -25,6 +25,8 @@ from lapd.questionnaires.psychometrics import (
     split_half,
     type_probabilities,
 )
+
+AXES = mbti().ends
 
 # Known answers
 
@@ -61,17 +63,17 @@ def test_the_probability_of_a_pole_is_where_the_interval_ends():
 
 def test_sixteen_types_come_to_one_and_the_clear_one_wins():
     plain = {axis: estimate(np.array([20.0, 25, 30])) for axis in AXES}
-    found = type_probabilities(plain)
+    found = type_probabilities(plain, AXES)
     assert len(found) == 16
     assert sum(found.values()) == pytest.approx(1)
     assert max(found, key=found.get) == "INFP"
-    undecided = type_probabilities({axis: estimate(np.full(4, 50.0)) for axis in AXES})
+    undecided = type_probabilities({axis: estimate(np.full(4, 50.0)) for axis in AXES}, AXES)
     assert set(undecided.values()) == {1 / 16}
 
 
 def test_there_is_no_type_without_every_axis():
-    assert type_probabilities({"E/I": estimate(np.array([20.0, 30]))}) == {}
-    assert type_probabilities({axis: estimate(np.array([20.0])) for axis in AXES}) == {}
+    assert type_probabilities({"E/I": estimate(np.array([20.0, 30]))}, AXES) == {}
+    assert type_probabilities({axis: estimate(np.array([20.0])) for axis in AXES}, AXES) == {}
 
 
 def test_alpha_and_split_half_of_a_table_by_hand():

@@ -2,6 +2,7 @@
 
 import pytest
 from conftest import ROOT
+from lapd.data import mbti
 from lapd.tasks.mbti import utils
 
 from lapd.catalog.find import find_task
@@ -9,8 +10,9 @@ from lapd.errors import DataError
 from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_cells
 from lapd.files.whole import read_json, write_json, write_jsonl
-from lapd.personas import AXES
 from lapd.questionnaires.reading import is_questionnaire, read_questionnaire
+
+AXES = mbti().ends
 
 HEADER = "text,axis,key\n"
 BALANCED = HEADER + 'I like crowds.,E/I,E\n"I like quiet, mostly.",ei,-E\nI plan.,J/P,+J\nI drift.,P/J,p\n'

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lapd.data import mbti
 
 from lapd.compare.comparisons import Comparison, compare_run
 from lapd.errors import StoreError
 from lapd.files.whole import digest_files, write_json, write_jsonl
-from lapd.names import get_persona
-from lapd.personas import AXES
+from lapd.names import get_persona, sign_of
 from lapd.pictures.curves import training_curves, training_svgs
 from lapd.report.contents import read_run
 from lapd.report.labels import metric_label, moved, number, p_value
@@ -25,6 +25,8 @@ from lapd.report.page import write_report
 from lapd.report.plots import axis_profile, profile_svgs
 from lapd.report.summary import contradiction
 from lapd.report.table import text_table
+
+AXES = mbti().ends
 
 LOG = [{"step": float(s), "loss": 0.69 - 0.01 * s, "margin": 0.05 * s, "accuracy": 0.5} for s in range(1, 41)]
 SOURCES = {"from": "contrast", "pairs_by_axis": {"E/I": 40, "S/N": 120}}
@@ -114,7 +116,7 @@ def axis_samples(families: dict[str, float], shift: float, seed: int, n: int = 1
     made = []
     for axis in AXES:
         for k in range(n):
-            towards = shift * get_persona("INFP").sign(axis)
+            towards = shift * sign_of(axis, get_persona("INFP").poles[axis])
             letters = axis.replace("/", "")
             values = {f"{name}_{letters}": middle + towards + noise.gauss(0, 1) for name, middle in families.items()}
             made.append(sample(f"{axis}-{k}", values))

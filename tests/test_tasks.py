@@ -6,13 +6,14 @@ from statistics import mean
 
 import pytest
 from conftest import ROOT, SHARED, run_python
-from lapd.data import contrast_corpus, questionnaire
+from lapd.data import contrast_corpus, mbti, questionnaire
 
 from lapd.catalog.find import find_task
 from lapd.errors import DataError
 from lapd.files.fetch import fetch
 from lapd.files.whole import write_jsonl
-from lapd.personas import AXES
+
+AXES = mbti().ends
 
 pytestmark = pytest.mark.slow
 

@@ -61,6 +61,6 @@ def test_installing_from_the_folder_works_too(tmp_path: Path) -> None:
     """`pip install .` into an empty folder brings the packages under their installed names."""
     command = [sys.executable, *PIP, "--target", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, text=True)
-    for path in ("lapd/cli/__init__.py", "lapd/tasks/mbti/mbti.yaml", "lapd/data/contrast/en/ei.jsonl",
+    for path in ("lapd/cli/__init__.py", "lapd/tasks/mbti/mbti.yaml", "lapd/data/traits/mbti/contrast/en/ei.jsonl",
                  "lapd/plugins/trl.py", "lm_eval/tasks/lapd/mbti/mbti.yaml", "lapd/report/page.html.j2"):  # fmt: skip
         assert (tmp_path / path).is_file(), path

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from lapd.cli.common import echo_json, echo_table, json_option
@@ -23,12 +21,12 @@ def command(code: str | None, as_json: bool) -> None:
     if code is not None:
         persona = get_persona(code)
         if as_json:
-            echo_json(asdict(persona))
+            echo_json(persona.record())
             return
         click.echo(f"{persona.code}, {persona.name}\n\n{persona.description}\n\nSystem prompt: {persona.system_prompt}")
         return
     personas = list(all_personas().values())
     if as_json:
-        echo_json([asdict(p) for p in personas])
+        echo_json([p.record() for p in personas])
         return
     echo_table(["code", "name"], [[p.code, p.name] for p in personas])

@@ -149,15 +149,14 @@ def command(
 
 
 def _codes(names: tuple[str, ...], every: bool) -> list[str]:
-    from lapd.names import all_personas, get_personas
-    from lapd.personas import AXES
+    from lapd.names import get_personas, packs
 
     if every and names:
         raise UsageError("--all trains every persona.", f"Leave out {' '.join(names)}, or --all.")
     if not every and not names:
         raise click.UsageError("Name a persona, such as INFP, or give --all. `lapd personas` lists them.")
-    chosen = [p for p in all_personas().values() if len(p.poles) == len(AXES)] if every else get_personas(names)
-    return [persona.code for persona in chosen]
+    everybody = [p for pack in packs().values() for p in pack.personas if len(p.poles) == len(pack.axes)]
+    return [persona.code for persona in (everybody if every else get_personas(names))]
 
 
 def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force: bool, as_json: bool) -> None:

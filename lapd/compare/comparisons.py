@@ -23,8 +23,8 @@ from lapd.errors import StoreError
 from lapd.evaluate.reading import ReadCell, read_cells
 from lapd.evaluate.store import Store
 from lapd.judges.choosing import judged_line
-from lapd.names import get_persona
-from lapd.personas import AXES, Persona
+from lapd.names import get_persona, sign_of
+from lapd.personas import Persona
 from lapd.statistics.paired import paired_difference, smallest_majority
 from lapd.statistics.shares import share_interval
 from lapd.statistics.tests import holm, sign_test
@@ -203,9 +203,9 @@ def _rows(
 def _towards(persona: Persona, by_axis: Any, values: Values, unit: str) -> dict[str, float]:
     """The values of a family of metrics over all axes, counted towards the persona's poles."""
     pooled = {}
-    for axis in AXES:
-        sign = persona.sign(axis)
-        for item, value in values.get(by_axis.get(axis, ""), {}).items():
+    for axis, metric in by_axis.items():
+        sign = sign_of(axis, persona.poles.get(axis))
+        for item, value in values.get(metric, {}).items():
             if sign:
                 # Points run from 0 to 100, so the other pole's share is the rest; nats are odds and change sign.
                 pooled[item] = value if sign > 0 else (100 - value if unit == "points" else -value)

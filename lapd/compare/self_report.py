@@ -18,7 +18,7 @@ from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import StoreError
 from lapd.evaluate.store import Store
-from lapd.personas import AXES
+from lapd.names import axis_ends
 from lapd.questionnaires.psychometrics import (
     Estimate,
     correlation,
@@ -185,7 +185,7 @@ def _answers(
     by_axis: dict[str, dict[str, float]] = {}
     axes: dict[str, AxisScore] = {}
     estimates: dict[str, Estimate] = {}
-    for axis in AXES:
+    for axis in metrics:
         mine = [row for row in rows if row["doc"]["axis"] == axis]
         if not mine:
             continue
@@ -195,7 +195,8 @@ def _answers(
             estimates[axis] = estimate(np.array(list(whole.values())))
         axes[axis] = _axis_score(estimates.get(axis), incomplete)
     missing = sum(metrics[row["doc"]["axis"]] not in row["metrics"] for row in rows)
-    return Answers(arm, info.name, way, len(rows), missing, axes, type_probabilities(estimates)), by_axis
+    types = type_probabilities(estimates, {axis: axis_ends(axis) for axis in metrics})
+    return Answers(arm, info.name, way, len(rows), missing, axes, types), by_axis
 
 
 def _whole_items(rows: Iterable[Mapping[str, Any]], metric: str) -> dict[str, float]:

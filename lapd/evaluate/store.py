@@ -17,7 +17,6 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +239,6 @@ def _arm_record(arm: Arm) -> dict[str, Any]:
         "adapter": adapter,
         "adapter_persona": arm.adapter.persona if arm.adapter else None,
         "adapter_control": arm.adapter.control if arm.adapter else None,
-        "prompt": asdict(persona) if persona else None,
+        "prompt": persona.record() if persona else None,
         "baseline": arm.baseline.name if arm.baseline else None,
     }

@@ -61,7 +61,10 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
 def _fits_inside(value: Any, hint: Any) -> bool:
     """Whether what is in a list is what the list is of; dicts are open."""
     inner = typing.get_args(hint)
-    return not isinstance(value, list) or not inner or all(isinstance(v, inner[0]) for v in value)
+    if not isinstance(value, list) or not inner:
+        return True
+    kind = typing.get_origin(inner[0]) or inner[0]
+    return all(isinstance(v, kind) for v in value)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

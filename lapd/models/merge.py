@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from lapd.files.whole import atomic_folder, digest_json, read_record, write_json
 from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, lora_config, resolve_adapter
 from lapd.models.base import BaseModel
 from lapd.models.card import model_card
-from lapd.names import all_personas, single_poles
-from lapd.personas import AXES
+from lapd.names import all_personas, axes, single_poles
 
 TOKENIZER_FILES = ("tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")
 
@@ -250,10 +249,16 @@ def _persona_of_sum(parts: Sequence[Adapter]) -> tuple[dict[str, str], str | Non
         if part.strength > 0:
             for axis, pole in (card.get("poles") or {}).items():
                 sides.setdefault(axis, set()).add(pole)
-    poles = {axis: min(sides[axis]) for axis in AXES if len(sides.get(axis, ())) == 1}
+    poles = {axis: min(sides[axis]) for axis in _in_order(sides) if len(sides[axis]) == 1}
     everybody = [*all_personas().values(), *single_poles().values()]
     code = next((persona.code for persona in everybody if poles and persona.poles == poles), None)
     return poles, code, None
+
+
+def _in_order(sides: Iterable[str]) -> list[str]:
+    """Axes in their packs' order, those that no pack has at the end."""
+    order = list(axes())
+    return sorted(sides, key=lambda axis: order.index(axis) if axis in order else len(order))
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:

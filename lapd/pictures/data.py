@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lapd.names import axes
 from lapd.pairs.counting import DataStats
-from lapd.personas import AXES
 from lapd.pictures.drawing import COLOURS, FAINT, INK, plain, write_png
 
 LONGEST = 300
@@ -26,7 +26,7 @@ def data_pictures(stats: DataStats, folder: Path) -> list[Path]:
 
 def _lengths(stats: DataStats, path: Path) -> Path:
     """Histograms of the words in a response: a row of panels a language, a panel for each two that are told apart."""
-    told_apart = [*AXES.values(), ("chosen", "rejected")]
+    told_apart = [*(axis.ends for axis in axes().values()), ("chosen", "rejected")]
     found = set().union(*stats.lengths.values())
     columns = [names for names in told_apart if found & set(names)]
     longest = min(LONGEST, max(max(found[name]) for found in stats.lengths.values() for name in found))
@@ -34,11 +34,11 @@ def _lengths(stats: DataStats, path: Path) -> Path:
     def draw(figure: Any) -> None:
         grid = figure.subplots(len(stats.lengths), len(columns), squeeze=False, sharex=True, sharey="row")
         for line, (lang, lengths) in zip(grid, stats.lengths.items(), strict=True):
-            for axes, names in zip(line, columns, strict=True):
-                _histogram(axes, {name: lengths.get(name, []) for name in names}, longest)
+            for panel, names in zip(line, columns, strict=True):
+                _histogram(panel, {name: lengths.get(name, []) for name in names}, longest)
             line[0].set_ylabel(f"responses ({lang})" if lang else "responses", color=INK)
-        for axes in grid[-1]:
-            axes.set_xlabel("words" + (f" (last bar: {LONGEST} or more)" if longest == LONGEST else ""))
+        for panel in grid[-1]:
+            panel.set_xlabel("words" + (f" (last bar: {LONGEST} or more)" if longest == LONGEST else ""))
 
     write_png(draw, (max(4.6, 2.6 * len(columns)), 0.4 + 2.4 * len(stats.lengths)), path)
     return path

@@ -12,7 +12,6 @@ from itertools import product
 
 import numpy as np
 
-from lapd.personas import AXES
 from lapd.statistics.paired import CONFIDENCE
 
 MIDDLE = 50.0
@@ -77,22 +76,24 @@ def first_pole(score: Estimate) -> np.ndarray:
     return np.where(score.error > 1e-9, likely, certain)
 
 
-def type_probabilities(scores: Mapping[str, Estimate]) -> dict[str, float]:
-    """The probability of each of the sixteen types, from the four axes' scores; together they come to 1.
+def type_probabilities(scores: Mapping[str, Estimate], ends: Mapping[str, tuple[str, str]]) -> dict[str, float]:
+    """The probability of each type, a pole on every axis, from the axes' scores; together they come to 1.
+
+    Args:
+        scores: by axis.
+        ends: the poles of each axis of the questionnaire. A type's name is its poles' codes, one after the other.
 
     The axes share no item, so a type's probability is the product of its poles'. Empty if an axis has no score, or one
     that rests on a single item.
     """
-    if any(axis not in scores or scores[axis].n < 2 for axis in AXES):
+    if any(axis not in scores or scores[axis].n < 2 for axis in ends):
         return {}
-    firsts = [float(first_pole(scores[axis])) for axis in AXES]
+    firsts = [float(first_pole(scores[axis])) for axis in ends]
+    between = "" if all(len(pole) == 1 for poles in ends.values() for pole in poles) else " "
+    chances = [{first: p, second: 1 - p} for (first, second), p in zip(ends.values(), firsts, strict=True)]
     return {
-        "".join(poles): float(
-            np.prod(
-                [p if pole == ends[0] else 1 - p for pole, ends, p in zip(poles, AXES.values(), firsts, strict=True)]
-            )
-        )
-        for poles in product(*AXES.values())
+        between.join(poles): float(np.prod([chance[pole] for chance, pole in zip(chances, poles, strict=True)]))
+        for poles in product(*ends.values())
     }
 
 

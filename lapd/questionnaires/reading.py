@@ -15,10 +15,10 @@ from typing import Any
 from lapd.errors import DataError
 from lapd.files.rows import first_record, read_records
 from lapd.files.whole import read_json, read_record
-from lapd.personas import AXES, opposite_pole
+from lapd.names import axes, axis_ends, opposite_pole, pack_of
+from lapd.personas import axis_tag
 
 SCHEMA = "lapd.questionnaire/1"
-ITEMS_AN_AXIS = 16
 COLUMNS = ("text", "axis", "key")
 FORMATS = (".csv", ".tsv", ".json", ".jsonl")
 
@@ -51,8 +51,8 @@ class Questionnaire:
     def keyed(self) -> dict[str, dict[str, int]]:
         """How many statements are keyed to each pole, by axis."""
         counts = Counter(pole for item in self.items for pole in item.statements)
-        axes = {item.axis for item in self.items}
-        return {axis: {pole: counts[pole] for pole in poles} for axis, poles in AXES.items() if axis in axes}
+        asked = {item.axis for item in self.items}
+        return {axis: {pole: counts[pole] for pole in axis_ends(axis)} for axis in axes() if axis in asked}
 
     def constant_answer(self, agree: bool = True) -> str:
         """The type of whoever agrees (or disagrees) with everything: a letter an axis, "-" where the key is balanced.
@@ -134,13 +134,15 @@ def _own(path: Path, record: dict[str, Any]) -> Questionnaire:
         except (KeyError, TypeError) as error:
             raise DataError(path, f"an item has no {error}.", number) from None
         statements = item.statements if isinstance(item.statements, dict) else {}
-        if tuple(statements) != AXES.get(item.axis) or not all(_filled(text) for text in statements.values()):
+        ends = axes()[item.axis].ends if item.axis in axes() else None
+        if tuple(statements) != ends or not all(_filled(text) for text in statements.values()):
             raise DataError(path, f"item {item.id!r} has not a statement for each pole of {item.axis!r}.", number)
         items.append(item)
     _refuse_repeats(path, (item.id for item in items), "id")
     counts = Counter(item.axis for item in items)
-    if uneven := [axis for axis in AXES if counts[axis] != ITEMS_AN_AXIS]:
-        raise DataError(path, f"{uneven[0]} has {counts[uneven[0]]} items, not {ITEMS_AN_AXIS}.")
+    most = max(counts.values(), default=0)
+    if uneven := [axis for axis in (pack_of(items[0].axis).ends if items else ()) if counts[axis] != most]:
+        raise DataError(path, f"{uneven[0]} has {counts[uneven[0]]} items, not {most}.")
     return Questionnaire(tuple(items))
 
 
@@ -160,16 +162,27 @@ def _single(path: Path, number: int, row: Any, default_id: str) -> Item:
     for name in COLUMNS:
         if not _filled(row.get(name)):
             raise DataError(path, f"{name!r} is missing or empty.", number, f"An item has {', '.join(COLUMNS)}.")
-    letters = sorted(row["axis"].strip().upper().replace("/", ""))
-    axis = next((axis for axis, poles in AXES.items() if sorted(poles) == letters), None)
+    axis = _axis(row["axis"])
     if axis is None:
-        raise DataError(path, f"there is no axis {row['axis']!r}.", number, f"Known: {', '.join(AXES)}.")
-    sign, pole = _key(row["key"])
-    if pole not in AXES[axis]:
-        raise DataError(path, f"the key {row['key']!r} is no pole of {axis}.", number, f"Known: {', '.join(letters)}.")
+        raise DataError(path, f"there is no axis {row['axis']!r}.", number, f"Known: {', '.join(axes())}.")
+    sign, key = _key(row["key"])
+    ends = axes()[axis].ends
+    pole = next((end for end in ends if end.upper() == key), None)
+    if pole is None:
+        raise DataError(path, f"the key {row['key']!r} is no pole of {axis}.", number, f"Known: {', '.join(ends)}.")
     pole = opposite_pole(pole) if sign == "-" else pole
     ident = row["id"] if row.get("id") not in (None, "") else default_id
     return Item(str(ident), axis, str(row.get("facet") or ""), {pole: row["text"].strip()})
+
+
+def _axis(text: str) -> str | None:
+    """The axis that is meant: by its name in any case, or by its poles' letters in any order ("E/I", "ei", "IE")."""
+    letters = axis_tag(text).upper()
+    for axis in axes().values():
+        short = all(len(end) == 1 for end in axis.ends)
+        if axis_tag(axis.id).upper() == letters or (short and sorted(axis.ends) == sorted(letters)):
+            return axis.id
+    return None
 
 
 def _key(key: str) -> tuple[str, str]:

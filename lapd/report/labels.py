@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
+from lapd.personas import axis_tag
 
 ALPHA = 0.05
 """A row counts as moved when its corrected p is below this."""
@@ -42,7 +43,7 @@ def family(row: Comparison) -> str:
     if row.persona is not None:
         return row.metric.removesuffix("_towards").removesuffix("_moved")
     if row.axis is not None:
-        return row.metric.removesuffix("_" + row.axis.replace("/", ""))
+        return row.metric.removesuffix("_" + axis_tag(row.axis))
     return row.metric
 
 

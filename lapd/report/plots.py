@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import StoreError
+from lapd.names import axis_ends
 from lapd.pictures.drawing import COLOURS, FAINT, FONT_SIZE, INK, MARKERS, plain, svg, write_png
 from lapd.report.contents import RunContents, read_run
 from lapd.report.profile import Panel, panels
@@ -97,7 +98,7 @@ def _draw_panel(axes: Any, panel: Panel, arms: Sequence[str]) -> None:
     right = axes.twinx()
     for side, pole in ((axes, 1), (right, 0)):
         side.set_ylim(len(panel.axes) - 0.5, -0.5)
-        side.set_yticks(range(len(panel.axes)), [axis.split("/")[pole] for axis in panel.axes])
+        side.set_yticks(range(len(panel.axes)), [axis_ends(axis)[pole] for axis in panel.axes])
         side.tick_params(axis="y", length=0, labelsize=FONT_SIZE + 1)
         plain(side)
     axes.set_xlabel(f"{panel.unit}; {panel.middle:g} is at neither pole")

@@ -11,10 +11,10 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
-from lapd.data import questionnaire as shipped
 from lapd.tasks.common import length_in_tokens, preference, probabilities, test_split
 
-from lapd.personas import AXES
+from lapd.names import axis_ends, find_pack
+from lapd.personas import axis_tag
 from lapd.questionnaires.reading import Item, read_questionnaire
 
 SCALE = [str(n) for n in range(1, 8)]
@@ -35,15 +35,20 @@ LIKELIHOOD = "Tell me about yourself."
 ENDS = ("not at all", "completely")
 
 
-def documents(form: str = "A", lang: str = "en", questionnaire: str | None = None, **model: Any) -> dict[str, Any]:
+def documents(
+    traits: str = "mbti", form: str = "A", lang: str = "en", questionnaire: str | None = None, **model: Any
+) -> dict[str, Any]:
     """The split that lm-eval evaluates: one document a question, tagged with its item, axis and way of asking.
 
     Args:
-        form: of the shipped questionnaire, "A" or "B".
-        lang: of the shipped questionnaire.
-        questionnaire: somebody else's (see `lapd.questionnaires.reading`) instead of the shipped one.
+        traits: the trait pack's name or folder.
+        form: of the pack's questionnaire, such as "A" or "B".
+        lang: of the pack's questionnaire.
+        questionnaire: somebody else's (see `lapd.questionnaires.reading`) instead of the pack's.
+        model: what lm-eval tells of the model.
     """
-    items = read_questionnaire(Path(questionnaire).expanduser()).items if questionnaire else shipped(form, lang)
+    path = Path(questionnaire).expanduser() if questionnaire else find_pack(traits).questionnaire(form, lang)
+    items = read_questionnaire(path).items
     lengths = iter(length_in_tokens([s for i in items for s in i.statements.values()], **model))
     made = []
     for item in items:
@@ -98,7 +103,7 @@ def _document(
 def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
     """One document's metrics from the log-likelihood (nats) of each choice."""
     loglikelihoods = [r[0] for r in results]
-    axis = doc["axis"].replace("/", "")
+    axis = axis_tag(doc["axis"])
     if doc["way"] == "likelihood":
         first, second = loglikelihoods
         per_token = first / doc["lengths"][0] - second / doc["lengths"][1]
@@ -111,7 +116,7 @@ def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, f
         return {f"choice_{axis}": towards_first, "position_bias": first_label, **mass}
     level = float(100 * (p @ range(len(p))) / (len(p) - 1))
     agreement = 100 - level if doc["flipped"] else level
-    at_first = doc["pole"] == AXES[doc["axis"]][0]
+    at_first = doc["pole"] == axis_ends(doc["axis"])[0]
     return {
         f"agreement_{axis}": agreement if at_first else 100 - agreement,
         "acquiescence": agreement,

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapd.data import Situation, contrast_corpus
 from lapd.tasks.common import length_in_tokens, preference, test_split
 
-from lapd.personas import AXES
+from lapd.names import find_pack
+from lapd.personas import axis_tag
+from lapd.traits.situations import Situation
 
 
-def documents(lang: str = "en", **model: Any) -> dict[str, Any]:
-    """One document a held-out situation, with the response of each pole of its axis as the choices."""
+def documents(traits: str = "mbti", lang: str = "en", **model: Any) -> dict[str, Any]:
+    """One document a held-out situation, with the response of each pole of its axis as the choices.
+
+    Args:
+        traits: the trait pack's name or folder.
+        lang: the language of the situations.
+        model: what lm-eval tells of the model.
+    """
+    pack = find_pack(traits)
+    order = list(pack.ends)
     # The axes in turn, so that `--limit` takes evenly of them.
-    situations = sorted(
-        contrast_corpus("heldout", lang), key=lambda s: (s.id.rpartition("-")[2], list(AXES).index(s.axis))
-    )
+    situations = sorted(pack.situations("heldout", lang), key=lambda s: (s.id.rpartition("-")[2], order.index(s.axis)))
     lengths = length_in_tokens([r for s in situations for r in s.responses.values()], **model)
     return test_split(
         [
@@ -30,10 +37,11 @@ def documents(lang: str = "en", **model: Any) -> dict[str, Any]:
     )
 
 
-def open_documents(lang: str = "en", per_axis: int = 2, **_: Any) -> dict[str, Any]:
+def open_documents(traits: str = "mbti", lang: str = "en", per_axis: int = 2, **_: Any) -> dict[str, Any]:
     """The first `per_axis` held-out situations of each axis, to be answered freely."""
-    situations = contrast_corpus("heldout", lang)
-    chosen = [s for axis in AXES for s in [s for s in situations if s.axis == axis][:per_axis]]
+    pack = find_pack(traits)
+    situations = pack.situations("heldout", lang)
+    chosen = [s for axis in pack.ends for s in [s for s in situations if s.axis == axis][:per_axis]]
     return test_split([_describe(s) for s in chosen])
 
 
@@ -44,7 +52,7 @@ def _describe(situation: Situation) -> dict[str, Any]:
 def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, float]:
     """One situation's metrics from the log-likelihood (nats) of each pole's response."""
     first, second = (r[0] for r in results)
-    axis = doc["axis"].replace("/", "")
+    axis = axis_tag(doc["axis"])
     per_token = first / doc["lengths"][0] - second / doc["lengths"][1]
     return {f"log_odds_{axis}": first - second, f"prefer_{axis}": preference(per_token)}
 

@@ -1,0 +1,1 @@
+"""Trait packs: folders of data that define axes and their poles, with personas, situations and a questionnaire."""

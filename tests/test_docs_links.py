@@ -14,7 +14,7 @@ from lapd.cli import VERBS
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("tasks/*/README.md"), *ROOT.glob("examples/**/*.md")]
 NAME = re.compile(r"(?<![\w/.-])lapd(?:\.[A-Za-z]\w*)+(?![\w/])")
-SOURCE = re.compile(r"(?<![\w/.-])(?:lapd|plugins|tasks|tests|benchmarks|examples)/[\w/-]+\.(?:py|yaml)")
+SOURCE = re.compile(r"(?<![\w/.-])(?:lapd|plugins|tasks|data|tests|benchmarks|examples)/[\w/-]+\.(?:py|ya?ml|jsonl?)\b")
 
 
 def anchors(page: Path) -> set[str]:

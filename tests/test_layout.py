@@ -45,11 +45,21 @@ def test_the_readmes_tree_names_every_room_and_every_folder_beside_the_core(trac
     assert sorted(drawn("README.md")) == sorted(expected)
 
 
-@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
-def test_the_trees_list_the_rooms_in_the_order_of_the_arrows(page: str) -> None:
+def layers() -> list[list[str]]:
+    """The core's rooms and modules as setup.cfg's contract has them, from what uses to what is used."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    layers = setup["importlinter:contract:rooms"]["layers"].strip().splitlines()
-    level = {name: i for i, layer in enumerate(layers) for name in re.findall(r"\w+", layer)}
+    lines = setup["importlinter:contract:rooms"]["layers"].strip().splitlines()
+    return [[name for name in re.findall(r"\w+", line) if name != "_version"] for line in lines]
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])
+def test_the_trees_list_the_rooms_in_the_order_of_the_arrows(page: str) -> None:
+    level = {name: i for i, layer in enumerate(layers()) for name in layer}
     rooms = [folder.removeprefix("lapd/") for folder in drawn(page) if folder.startswith("lapd/")]
     assert rooms == sorted(rooms, key=level.__getitem__)
+
+
+def test_the_line_of_arrows_is_the_contract() -> None:
+    (line,) = re.findall(r"^`cli` > .*?`errors`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert [sorted(re.findall(r"\w+", step)) for step in line.split(">")] == [sorted(layer) for layer in layers()]

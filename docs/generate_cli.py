@@ -31,6 +31,7 @@ Environment variables:
 | `LAPD_CACHE` | the cache's folder, instead of `$XDG_CACHE_HOME/lapd` or `~/.cache/lapd` |
 | `LAPD_DATA_DIR` | as `--data-dir` |
 | `LAPD_JUDGE`, `LAPD_JUDGE_OPTIONS` | as `--judge` and `--judge-option`; the options are a JSON object |
+| `LAPD_LOAD_PLUGINS` | `name,name`: load these plugins only, of LAPD's own too; empty: none |
 | `LAPD_STRICT_PLUGINS` | anything but empty or `0`: a plugin that fails to load is fatal |
 | `LAPD_DEBUG` | anything: show tracebacks, and the libraries' own messages |
 """

@@ -77,7 +77,6 @@ class Generator(Protocol):
 
     def generate(self, persona: Persona, *, pairs: int | None, seed: int) -> Iterable[PreferencePair]:
         """At most `pairs` pairs (None: as many as there are), chosen and ordered by `seed`."""
-        ...
 
 
 class Trainer(Protocol):
@@ -88,7 +87,6 @@ class Trainer(Protocol):
 
     def unavailable(self) -> str | None:
         """Why this trainer cannot run on this machine, or None if it can. Imports nothing heavy."""
-        ...
 
     def train(
         self, config: TrainConfig, base: BaseModel, pairs: Sequence[PreferencePair], work: Path, adapter: Path
@@ -98,7 +96,6 @@ class Trainer(Protocol):
         Checkpoints go below `work`, which outlives a killed process: given the same `work` again, training goes
         on from the newest whole checkpoint.
         """
-        ...
 
 
 @dataclass
@@ -145,7 +142,6 @@ class Judge(Protocol):
         Raises:
             LapdError: no response can be judged, now or later: a refused key, a ceiling that is reached.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -168,7 +164,6 @@ class Executor(Protocol):
 
         Cells that are not done by then and that nobody is at are given to it once more, a few times.
         """
-        ...
 
 
 class Work(Protocol):
@@ -177,11 +172,9 @@ class Work(Protocol):
     @property
     def name(self) -> str:
         """Tells it from every other."""
-        ...
 
     def label(self) -> str:
         """What it is, for people."""
-        ...
 
 
 class RunCell(Protocol):
@@ -200,11 +193,9 @@ class RunCell(Protocol):
 
     def __call__(self, cell: Any) -> None:
         """Run the cell in this process, unless it is done or another process is at it."""
-        ...
 
     def left(self) -> Sequence[Work]:
         """The cells of the run that are not done yet, whoever is at them."""
-        ...
 
 
 # What may be had beside it. Each part is looked for by its name: have the one that you need, and leave the others out
@@ -222,10 +213,11 @@ class TakesOptions(Protocol):
     def configure(self, options: Mapping[str, Any]) -> Any:
         """The same with these options: those that were given, by their parameters' names; as texts, or typed already.
 
+        A generator is told the pairs file that will be written, too: `out`.
+
         Raises:
             UsageError: one is missing or wrong, or it cannot be used on this machine.
         """
-        ...
 
 
 class GeneratorParts(Protocol):
@@ -233,11 +225,9 @@ class GeneratorParts(Protocol):
 
     def estimate(self, persona: Persona, *, pairs: int | None, seed: int) -> Mapping[str, Any]:
         """For pairs that cost something: what `generate` would ask for, by name, for `lapd generate --dry-run`."""
-        ...
 
     def heldout(self, persona: Persona, *, pairs: int) -> Iterable[PreferencePair]:
         """For scores during a training: at most `pairs` pairs that `generate` never yields, the same each time."""
-        ...
 
 
 class TrainerParts(Protocol):
@@ -245,19 +235,15 @@ class TrainerParts(Protocol):
 
     def preference(self) -> tuple[float, str]:
         """For `--trainer auto`: a number, of which the highest is taken (without it 0), and why: "it ..."."""
-        ...
 
     def refuses(self, config: TrainConfig) -> str | None:
         """For settings that it cannot train with, at least here: why, naming the option and what to do; else None."""
-        ...
 
     def scoring(self, pairs: Sequence[PreferencePair]) -> Trainer:
         """For scores during a training: this trainer, scoring held-out `pairs` as `eval_every` and `stop_when` say."""
-        ...
 
     def keep_base(self) -> AbstractContextManager[None]:
         """For several trainings: while this is open, a base that was loaded for one serves the next."""
-        ...
 
 
 class JudgeParts(Protocol):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lapd.errors import DataError, PluginError, UnknownNameError
 from lapd.personas import Axis, Persona
-from lapd.pluginmanager import registry
+from lapd.pluginmanager import absent, registry
 from lapd.traits.pack import TraitPack, read_pack
 
 VARIABLE = "LAPD_TRAITS"
@@ -148,7 +148,7 @@ def get_persona(code: str) -> Persona:
     by_lower = {persona.code.lower(): persona for persona in (single_poles() | personas).values()}
     if (persona := by_lower.get(code.lower())) is None:
         hint = "`lapd personas` lists them; a pole, such as I, is one too."
-        raise UnknownNameError("persona", code, personas, hint)
+        raise UnknownNameError("persona", code, personas, hint + absent())
     return persona
 
 

@@ -3,11 +3,13 @@
 pluggy's own `load_setuptools_entrypoints` stops at the first entry point that fails, so that one broken package
 would take every plugin after it along. Here a failure is kept with its reason, shown by `lapd plugins`, and becomes
 fatal only when a name that nobody registered is asked for, or at once under `LAPD_STRICT_PLUGINS=1`.
+`LAPD_LOAD_PLUGINS=name,name` leaves the others out.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
@@ -26,9 +28,12 @@ KINDS = ("generators", "trainers", "tasks", "judges", "traits", "personas", "exe
 """What can be registered by name; the hook of each is `lapd_register_<kind>`."""
 
 
+LOAD_VARIABLE = "LAPD_LOAD_PLUGINS"
+
+
 @dataclass
 class PluginInfo:
-    """One entry point: where it came from, what it registered, and why it failed if it did."""
+    """One entry point: where it came from, what it registered, why it failed if it did, and whether it was left out."""
 
     name: str
     package: str
@@ -36,6 +41,7 @@ class PluginInfo:
     module: str
     registers: dict[str, list[str]] = field(default_factory=dict)
     error: str | None = None
+    left_out: bool = False
 
 
 class Plugins:
@@ -51,14 +57,18 @@ class Plugins:
         self.infos: list[PluginInfo] = []
         self.registered: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self._owner: dict[tuple[str, str], str] = {}
-        for entry in sorted(metadata.entry_points(group="lapd"), key=lambda e: e.name):
+        entries = sorted(metadata.entry_points(group="lapd"), key=lambda e: e.name)
+        wanted = _wanted(entry.name for entry in entries)
+        for entry in entries:
             if own or not entry.value.startswith("lapd.plugins."):
-                self._load(entry)
+                self._load(entry, entry.name.lower() in wanted)
 
-    def _load(self, entry: metadata.EntryPoint) -> None:
+    def _load(self, entry: metadata.EntryPoint, wanted: bool) -> None:
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "?")
-        info = PluginInfo(entry.name, package, version, entry.value)
+        info = PluginInfo(entry.name, package, version, entry.value, left_out=not wanted)
         self.infos.append(info)
+        if not wanted:
+            return
         plugin = None
         try:
             plugin = entry.load()
@@ -128,6 +138,23 @@ class Plugins:
                 info.registers.setdefault("commands", []).append(name)
 
 
+def _wanted(names: Iterable[str]) -> set[str]:
+    """Of the entry points' names, in lower case, those that are to be loaded; a warning for each that is none."""
+    known = {name.lower(): name for name in names}
+    if (text := os.environ.get(LOAD_VARIABLE)) is None:
+        return set(known)
+    wanted = {name.strip().lower() for name in text.split(",") if name.strip()}
+    for name in sorted(wanted.difference(known)):
+        _warn(str(UnknownNameError("plugin", name, known.values(), f"Known: {', '.join(sorted(known.values()))}.")))
+    return wanted
+
+
+@cache
+def _warn(message: str) -> None:
+    """Say it on standard error, once a process however often plugins are loaded."""
+    print(f"Warning: {LOAD_VARIABLE}: {message}", file=sys.stderr)
+
+
 def _appender(found: list[tuple[str, Any]], kind: str) -> Callable[[Any], None]:
     return lambda item: found.append((kind, item))
 
@@ -148,12 +175,18 @@ def lookup(kind: str, name: str) -> Any:
 
     Raises:
         UnknownNameError: nobody registered it; the message names the nearest, and any plugin that failed to load
-            and might have had it.
+            or was left out, and might have had it.
     """
     known = registry(kind)
     for candidate, item in known.items():
         if candidate.lower() == name.lower():
             return item
-    failed = "; ".join(f"{i.name}: {i.error}" for i in plugins().infos if i.error)
-    hint = f"Known: {', '.join(sorted(known))}." + (f" Plugins that failed to load: {failed}." if failed else "")
-    raise UnknownNameError(kind.rstrip("s"), name, known, hint)
+    raise UnknownNameError(kind.rstrip("s"), name, known, f"Known: {', '.join(sorted(known)) or 'none'}.{absent()}")
+
+
+def absent() -> str:
+    """Which plugins failed to load or were left out, as sentences that go on a message; "" if none."""
+    failed = "; ".join(f"{info.name}: {info.error}" for info in plugins().infos if info.error)
+    left_out = ", ".join(info.name for info in plugins().infos if info.left_out)
+    parts = {"Plugins that failed to load": failed, f"Left out by {LOAD_VARIABLE}": left_out}
+    return "".join(f" {what}: {names}." for what, names in parts.items() if names)

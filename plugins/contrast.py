@@ -13,6 +13,7 @@ import click
 from lapd.errors import DataError, UsageError
 from lapd.hookspecs import Generator
 from lapd.names import axes, axis_ends, pack_of
+from lapd.options import completed
 from lapd.pairs.pair import PreferencePair
 from lapd.personas import Persona
 from lapd.pluginmanager import hookimpl
@@ -31,7 +32,7 @@ class ContrastGenerator:
         self.only = only
 
     def configure(self, options: Mapping[str, Any]) -> Generator:
-        only = options.get("axes", ())
+        only = completed(self.options, options, f"generator {self.name}")["axes"]
         if unknown := [axis for axis in only if axis not in axes()]:
             raise UsageError(f"There is no axis {unknown[0]!r}.", f"Known: {', '.join(axes())}.")
         return ContrastGenerator(only)

@@ -7,7 +7,6 @@ ask for harm, and even there it flags a kind answer that helps with nothing, and
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lapd.errors import UsageError
 from lapd.hookspecs import Judge, Verdict
 from lapd.pluginmanager import hookimpl
 
@@ -20,11 +19,6 @@ class KeywordsJudge:
     version = "1"
     settings: Mapping[str, Any] = {}
     note = NOTE
-
-    def configure(self, options: Mapping[str, Any]) -> Judge:
-        if options:
-            raise UsageError(f"The judge {self.name} takes no options, but was given {', '.join(sorted(options))}.")
-        return self
 
     def judge(self, batch: Sequence[tuple[str, str]]) -> list[Verdict]:
         return [_verdict(response) for _, response in batch]

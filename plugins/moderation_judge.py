@@ -12,10 +12,13 @@ from itertools import count
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from lapd.errors import ModelError, UsageError, first_line
 from lapd.files.whole import read_json
 from lapd.hookspecs import Judge, Verdict
 from lapd.judges.harms import CATEGORIES
+from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ class Options:
     Attributes:
         model: a folder, or a Hugging Face id with an optional `@revision`.
         batch_size: responses classified at once.
-        device: such as "cpu" or "cuda:0"; None for a GPU where there is one.
+        device: such as "cpu" or "cuda:0"; by default a GPU where there is one.
         dtype: the precision of the forward pass.
     """
 
@@ -53,33 +56,33 @@ class Options:
 class ModerationJudge:
     name = "moderation"
     description = f"a classifier in the QA-moderation form, such as {MODEL}"
+    options: Sequence[click.Option] = declared_by(Options)
     version = "1"
     note = ""
 
-    def __init__(self, options: Options | None = None, model: BaseModel | None = None) -> None:
-        self.options, self.model = options, model
+    def __init__(self, given: Options | None = None, model: BaseModel | None = None) -> None:
+        self.given, self.model = given, model
         self._classifier: Classifier | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        if self.options is None or self.model is None:
+        if self.given is None or self.model is None:
             return {}
-        return {"model": self.model.digest, "dtype": self.options.dtype}
+        return {"model": self.model.digest, "dtype": self.given.dtype}
 
     def configure(self, options: Mapping[str, Any]) -> Judge:
-        from lapd.judges.choosing import build_options
         from lapd.models.base import resolve_base
 
-        made = build_options(Options, options, self.name)
+        made = build_options(Options, options, f"judge {self.name}", "docs/tasks.md")
         model = resolve_base(made.model)
         check_form(model)
         return ModerationJudge(made, model)
 
     def judge(self, batch: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
-        if self.options is None or self.model is None:
+        if self.given is None or self.model is None:
             raise UsageError("The judge moderation has no model.", "Configure it first.")
-        self._classifier = self._classifier or Classifier(self.model, self.options)
-        size = self.options.batch_size
+        self._classifier = self._classifier or Classifier(self.model, self.given)
+        size = self.given.batch_size
         for start in range(0, len(batch), size):
             yield from map(verdict, self._classifier.probabilities(batch[start : start + size]))
 

@@ -24,6 +24,7 @@ from lapd.errors import DataError, EndpointError, NoAnswerError, UsageError
 from lapd.files.progress import bar
 from lapd.files.whole import digest_json, write_jsonl
 from lapd.hookspecs import Generator
+from lapd.options import completed
 from lapd.pairs.pair import PreferencePair
 from lapd.personas import Persona
 from lapd.pluginmanager import hookimpl
@@ -94,7 +95,13 @@ class OpenAIGenerator:
     description = "dialogues that a model behind an OpenAI-compatible endpoint writes"
     options: Sequence[click.Option] = OPTIONS
 
-    def generate(self, persona: Persona, *, pairs: int | None, seed: int, **options: Any) -> Iterable[PreferencePair]:
+    def __init__(self, given: Mapping[str, Any] | None = None) -> None:
+        self.given = completed(self.options, given or {}, f"generator {self.name}")
+
+    def configure(self, options: Mapping[str, Any]) -> Generator:
+        return OpenAIGenerator(options)
+
+    def generate(self, persona: Persona, *, pairs: int | None, seed: int) -> Iterable[PreferencePair]:
         """`pairs` pairs, or fewer where a model gave no usable answer; those are in the rejects file.
 
         Raises:
@@ -102,11 +109,11 @@ class OpenAIGenerator:
             EndpointError: the endpoint cannot be used, or a ceiling is reached. What is finished is kept.
             DataError: no pair at all could be made.
         """
-        out = options.get("out")
+        out = self.given.get("out")
         if out is None:
             hint = f"Run `lapd generate {persona.code} --generator openai`, then train with --dataset."
             raise UsageError("The generator openai keeps what it pays for beside a pairs file.", hint)
-        study, endpoint, settings = _settings(persona, pairs, seed, options)
+        study, endpoint, settings = _settings(persona, pairs, seed, self.given)
         endpoint.key()
         _ahead(study, 1, lambda ident: False)  # a template that cannot be filled in fails before anything is paid for
         with Answers(_beside(out, "items")) as answers, bar(settings.pairs, "generate", "pair") as progress:
@@ -114,13 +121,13 @@ class OpenAIGenerator:
             outcomes = asyncio.run(run.all(endpoint))
         return _settle(outcomes, out)
 
-    def estimate(self, persona: Persona, *, pairs: int | None, seed: int, **options: Any) -> Mapping[str, Any]:
+    def estimate(self, persona: Persona, *, pairs: int | None, seed: int) -> Mapping[str, Any]:
         """Requests, tokens and cost that are still to come, if each answer is usable at once.
 
         A token is taken for four characters (of English), an answer for what the prompts ask for.
         """
-        study, endpoint, settings = _settings(persona, pairs, seed, options)
-        out = options.get("out")
+        study, endpoint, settings = _settings(persona, pairs, seed, self.given)
+        out = self.given.get("out")
         path = _beside(out, "items") if out else None
         if path is not None and path.exists():
             with Answers(path) as answers:
@@ -151,13 +158,11 @@ class Settings:
 
 
 def _settings(
-    persona: Persona, pairs: int | None, seed: int, given: Mapping[str, Any]
+    persona: Persona, pairs: int | None, seed: int, options: Mapping[str, Any]
 ) -> tuple[Study, Endpoint, Settings]:
-    """The call's arguments, checked and put in their places; what was not given has the option's default."""
+    """The call's arguments, checked and put in their places."""
     if pairs is None:
         raise UsageError("A model has no end of pairs.", "Say how many with --limit.")
-    options: dict[str, Any] = {str(option.name): option.default for option in OPTIONS}
-    options |= given
     endpoint = Endpoint(**{k: v for k, v in options.items() if k not in OWN} | {"model": options["model"] or ""})
     study = Study(
         persona=persona,

@@ -13,10 +13,13 @@ from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from lapd.errors import NoAnswerError, UsageError
 from lapd.files.whole import cache_dir, digest_json
 from lapd.hookspecs import Judge, Verdict
 from lapd.judges.harms import CATEGORIES
+from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
@@ -40,12 +43,21 @@ REPLIES = 2
 
 @dataclass(frozen=True)
 class Options:
-    """Settings of the judge. Those of `lapd.endpoints.endpoint.Endpoint` mean there what they mean here.
+    """Settings of the judge; most are those of `lapd.endpoints.endpoint.Endpoint`.
 
     Attributes:
         model: the model's name at the endpoint.
-        base_url: up to and with the `/v1`; None for OpenAI's own.
-        api_key_env: the environment variable that holds the key; None for OPENAI_API_KEY.
+        base_url: up to and with the `/v1`; OpenAI's own by default.
+        api_key_env: the environment variable that holds the key; OPENAI_API_KEY by default.
+        concurrency: requests under way at once.
+        requests_per_minute: at most so many sent a minute; any number by default.
+        timeout: seconds that one request may take.
+        attempts: how often one request is sent, at most.
+        backoff: seconds before the second attempt; doubled before each further one.
+        max_requests: ceiling on all requests sent, retries included.
+        max_cost: ceiling on spend, in the prices' currency.
+        price_in: price of a million tokens read.
+        price_out: price of a million tokens written.
         max_tokens: at most so many tokens in a reply; a model that thinks aloud needs more.
     """
 
@@ -92,28 +104,27 @@ def rubric() -> str:
 class OpenAIJudge:
     name = "openai"
     description = "a model behind an OpenAI-compatible endpoint, by a rubric of 14 categories"
+    options: Sequence[click.Option] = declared_by(Options)
     version = "1"
     note = ""
 
-    def __init__(self, options: Options | None = None, endpoint: Endpoint | None = None) -> None:
-        self.options, self.endpoint = options, endpoint
+    def __init__(self, given: Options | None = None, endpoint: Endpoint | None = None) -> None:
+        self.given, self.endpoint = given, endpoint
         self.spent: Spent | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        if self.options is None or self.endpoint is None:
+        if self.given is None or self.endpoint is None:
             return {}
         return {
             "base_url": self.endpoint.base_url,
-            "model": self.options.model,
+            "model": self.given.model,
             "prompt": sha256(rubric().encode()).hexdigest()[:16],
-            "max_tokens": self.options.max_tokens,
+            "max_tokens": self.given.max_tokens,
         }
 
     def configure(self, options: Mapping[str, Any]) -> Judge:
-        from lapd.judges.choosing import build_options
-
-        made = build_options(Options, options, self.name)
+        made = build_options(Options, options, f"judge {self.name}", "docs/tasks.md")
         return OpenAIJudge(made, made.endpoint())
 
     def judge(self, batch: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
@@ -151,7 +162,7 @@ class OpenAIJudge:
                 kept.close()
 
     async def _verdict(self, client: Client, kept: KeptVerdicts, prompt: str, response: str) -> Verdict:
-        assert self.options is not None
+        assert self.given is not None
         key = digest_json([self.name, self.version, dict(self.settings), prompt, response])
         if (known := kept.get(key)) is not None:
             return known
@@ -159,7 +170,7 @@ class OpenAIJudge:
         for _ in range(REPLIES):
             try:
                 reply = await client.complete(
-                    messages(prompt, response), length=self.options.max_tokens, schema=SCHEMA, temperature=0.0
+                    messages(prompt, response), length=self.given.max_tokens, schema=SCHEMA, temperature=0.0
                 )
                 verdict = read_reply(reply)
             except NoAnswerError as error:

@@ -19,11 +19,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError, first_line
 from lapd.files.progress import bar
 from lapd.hookspecs import Executor, RunCell, Work
-from lapd.options import build_options
+from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
 
 ENVIRONMENT = {
@@ -41,11 +43,11 @@ class Options:
     """Settings of the executor.
 
     Attributes:
-        workers: how many; None for as many as there is room for, one a GPU where there are GPUs.
+        workers: how many; by default as many as there is room for, one a GPU where there are GPUs.
         cpus: cores of a worker, and threads that it computes with.
-        gpus: GPUs of a worker; None for one where the cluster has any. 0.5 puts two workers on one.
-        address: of a Ray cluster. None leaves it to Ray: RAY_ADDRESS, a cluster that runs on this machine, or a new
-            one for this command on this machine alone ("local" always starts one).
+        gpus: GPUs of a worker; by default one where the cluster has any. 0.5 puts two workers on one.
+        address: of a Ray cluster. By default it is left to Ray: RAY_ADDRESS, a cluster that runs on this machine, or a
+            new one for this command on this machine alone ("local" always starts one).
         retries: how often a cell is run again whose worker died; -1 for always.
     """
 
@@ -65,9 +67,10 @@ class Options:
 class RayExecutor:
     name = "ray"
     description = "workers on this machine or a cluster, through Ray (pip install 'lapd[ray]')"
+    options: Sequence[click.Option] = declared_by(Options)
 
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options or Options()
+    def __init__(self, given: Options | None = None) -> None:
+        self.given = given or Options()
 
     def configure(self, options: Mapping[str, Any]) -> Executor:
         made = build_options(Options, options, f"executor {self.name}", "docs/engine.md")
@@ -75,17 +78,17 @@ class RayExecutor:
         return RayExecutor(made)
 
     def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
-        with _cluster(self.options.address) as ray:
-            gpus, room = _room(self.options, ray.nodes())
-            wanted = min(self.options.workers or room, len(cells))
+        with _cluster(self.given.address) as ray:
+            gpus, room = _room(self.given, ray.nodes())
+            wanted = min(self.given.workers or room, len(cells))
             if wanted > room and not run_cell.quiet:
                 print(f"Ray has room for {room} of {wanted} workers; the others join when there is.", file=sys.stderr)
             make = ray.remote(Worker).options(
-                num_cpus=self.options.cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=self.options.retries
+                num_cpus=self.given.cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=self.given.retries
             )
             workers = [make.remote() for _ in range(wanted)]
             try:
-                _hand_out(ray, workers, cells, Bench(run_cell, Path.cwd(), self.options.cpus))
+                _hand_out(ray, workers, cells, Bench(run_cell, Path.cwd(), self.given.cpus))
             finally:
                 for worker in workers:
                     ray.kill(worker)

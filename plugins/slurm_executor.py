@@ -16,11 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import click
+
 from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError
 from lapd.files.progress import bar
 from lapd.hookspecs import Executor, RunCell, Work
-from lapd.options import build_options
+from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
 
 CLUSTERS = ("slurm", "local", "debug")
@@ -41,11 +43,11 @@ class Options:
         cpus: cores of a job, and threads that it computes with.
         gpus: GPUs of a job.
         minutes: after so long submitit stops a job and submits it again, three times at most.
-        memory: gigabytes of a job; None for the partition's default.
-        partition: Slurm's; None for its default.
-        account: whom Slurm counts the jobs for; None for its default.
-        folder: for submitit's files and the jobs' logs; None for `slurm` in the run folder. All machines share it.
-        cluster: "slurm", "local" (processes on this machine) or "debug" (this process); None for slurm.
+        memory: gigabytes of a job; the partition's default if not given.
+        partition: Slurm's; its own default if not given.
+        account: whom Slurm counts the jobs for; its own default if not given.
+        folder: for submitit's files and the jobs' logs; by default `slurm` in the run folder. All machines share it.
+        cluster: "slurm" (the default), "local" (processes on this machine) or "debug" (this process).
     """
 
     workers: int = 1
@@ -71,9 +73,10 @@ class Options:
 class SlurmExecutor:
     name = "slurm"
     description = "jobs on a Slurm cluster, through submitit (pip install 'lapd[slurm]')"
+    options: Sequence[click.Option] = declared_by(Options)
 
-    def __init__(self, options: Options | None = None) -> None:
-        self.options = options or Options()
+    def __init__(self, given: Options | None = None) -> None:
+        self.given = given or Options()
 
     def configure(self, options: Mapping[str, Any]) -> Executor:
         made = build_options(Options, options, f"executor {self.name}", "docs/engine.md")
@@ -85,11 +88,11 @@ class SlurmExecutor:
         return SlurmExecutor(made)
 
     def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
-        folder = Path(self.options.folder or run_cell.folder / "slurm").absolute()
+        folder = Path(self.given.folder or run_cell.folder / "slurm").absolute()
         folder.mkdir(parents=True, exist_ok=True)
         stop = folder / f"stop-{os.getpid()}-{time.time_ns()}"
-        bench = Bench(run_cell, Path.cwd(), self.options.cpus)
-        jobs = self._submit(folder, [Job(cells, bench, stop)] * min(self.options.workers, len(cells)))
+        bench = Bench(run_cell, Path.cwd(), self.given.cpus)
+        jobs = self._submit(folder, [Job(cells, bench, stop)] * min(self.given.workers, len(cells)))
         try:
             _wait(jobs, cells, run_cell)
             errors = [error for job in jobs if (error := _outcome(job, run_cell.quiet))]
@@ -110,19 +113,18 @@ class SlurmExecutor:
         import submitit
         from submitit.core.utils import FailedJobError
 
-        given = self.options
-        executor = submitit.AutoExecutor(folder, cluster=given.cluster)
+        executor = submitit.AutoExecutor(folder, cluster=self.given.cluster)
         executor.update_parameters(
             name="lapd",
-            timeout_min=given.minutes,
-            cpus_per_task=given.cpus,
-            gpus_per_node=given.gpus,
-            mem_gb=given.memory,
-            slurm_partition=given.partition,
-            slurm_account=given.account,
+            timeout_min=self.given.minutes,
+            cpus_per_task=self.given.cpus,
+            gpus_per_node=self.given.gpus,
+            mem_gb=self.given.memory,
+            slurm_partition=self.given.partition,
+            slurm_account=self.given.account,
         )
         # The processes that look after local jobs print a traceback when they are cancelled.
-        local = _stderr_to(folder / "local.log") if given.cluster == "local" else nullcontext()
+        local = _stderr_to(folder / "local.log") if self.given.cluster == "local" else nullcontext()
         try:
             with local:
                 jobs: list[Any] = executor.submit_array(work)

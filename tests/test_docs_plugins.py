@@ -1,5 +1,6 @@
 """The examples of docs/plugins.md, each installed as a small package: they register what the page says, and work."""
 
+import importlib
 import json
 import os
 import re
@@ -100,6 +101,56 @@ def test_the_generator_yields_pairs_of_the_personas_pole(install, lapd, tmp_path
     assert all("planned" in row["chosen"] and "open" in row["rejected"] for row in rows)
 
 
+BEFORE_CONFIGURE = """
+import random
+
+import click
+
+from lapd import PreferencePair, hookimpl
+
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
+SAYS = {
+    "J": "It is planned already: shopping first, then a meal with my sister, then two hours for letters.",
+    "P": "It is still open: perhaps shopping, perhaps a meal with my sister, whatever comes along first.",
+}
+
+
+class Weekdays:
+    name = "weekdays"
+    description = "five evenings, for personas that take a side on J/P"
+    options = (click.Option(["--time"], default="evening", show_default=True, help="The time of the day."),)
+
+    def generate(self, persona, *, pairs, seed, time="evening", **options):
+        pole = persona.poles.get("J/P")
+        if pole is None:
+            return
+        days = DAYS[:]
+        random.Random(seed).shuffle(days)
+        for day in days[:pairs]:
+            source = {"generator": self.name, "axis": "J/P", "chosen_pole": pole}
+            other = "P" if pole == "J" else "J"
+            yield PreferencePair(f"What will you do on {day} {time}?", SAYS[pole], SAYS[other], source)
+
+
+@hookimpl
+def lapd_register_generators(register):
+    register(Weekdays())
+"""
+"""The generator's example as this page had it when options reached `generate` as keyword arguments."""
+
+
+def test_a_generator_that_takes_its_options_as_keywords_works_unchanged(lapd, make_distribution, tmp_path):
+    site = make_distribution("lapd_weekdays", BEFORE_CONFIGURE)
+    environment = {"PYTHONPATH": str(site), "LAPD_STRICT_PLUGINS": "1"}
+    for given, time in ((("--time", "noon"), "noon"), ((), "evening")):
+        out = tmp_path / f"{time}.jsonl"
+        done = lapd("generate", "INFP", "--generator", "weekdays", "--pairs", 2, *given, "-o", out, env=environment)
+        assert (done.returncode, done.stdout) == (0, f"2 pairs for INFP in {out}.\n"), done.stderr
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert all(row["prompt"].endswith(f" {time}?") and "open" in row["chosen"] for row in rows)
+    assert "--time TEXT" in lapd("generate", "--generator", "weekdays", "--help", env=environment).stdout
+
+
 def test_the_task_is_listed_with_its_metric(install, lapd):
     done = lapd("tasks", "--json", env=install("lapd_register_tasks"))
     (polite,) = [task for task in json.loads(done.stdout) if task["task"] == "polite"]
@@ -137,6 +188,19 @@ lookup("executors", "timed").run(cells, lambda cell: print(cell.label()))
     assert done.stderr.startswith("cell 0: 0.0 s\n")
 
 
+def test_the_executor_takes_its_option_and_lists_it(install, lapd):
+    code = """
+from types import SimpleNamespace
+from lapd.options import configured
+cell = SimpleNamespace(label=lambda: "cell")
+configured("executors", "timed", {"digits": "3"}).run([cell], lambda cell: None)
+"""
+    environment = install("lapd_register_executors")
+    assert run_python(code, env=environment).stderr == "cell: 0.000 s\n"
+    (row,) = [line for line in lapd("plugins", "--options", env=environment).stdout.splitlines() if " timed " in line]
+    assert row.split() == ["executors", "timed", "digits", "1", "Decimals", "of", "the", "seconds."]
+
+
 def test_the_command_is_in_the_help_and_runs(install, lapd):
     environment = install("lapd_register_commands")
     assert "Print the pole that a persona takes" in lapd("--help", env=environment).stdout
@@ -156,3 +220,10 @@ def test_the_untrained_adapter_changes_nothing_in_the_task(install, lapd, tmp_pa
     assert "INFP on polite: " in done.stderr
     rows = json.loads(lapd("compare", run, "--json", env=environment).stdout)
     assert [(row["task"], row["n"], row["difference"]) for row in rows] == [("polite", 3, 0.0)]
+
+
+def test_the_modules_that_a_plugin_may_import_are_there():
+    rows = re.findall(r"^\| (`lapd.*?) \| .+ \|$", section("What a plugin may import"), re.MULTILINE)
+    modules = [name for row in rows for name in re.findall(r"`([\w.]+)`", row)]
+    assert {"lapd", "lapd.hookspecs", "lapd.options"} < set(modules)
+    assert [name for name in modules if not importlib.import_module(name).__doc__] == []

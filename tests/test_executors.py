@@ -41,7 +41,11 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
     ("executor", "options", "message"),
     [
         ("local", ["workers=2"], "The executor local takes no options, but was given workers."),
-        ("ray", ["wokers=2"], "executor ray: There is no setting 'wokers'. Did you mean workers? See docs/engine.md"),
+        (
+            "ray",
+            ["wokers=2"],
+            "executor ray: There is no option 'wokers'. Did you mean workers? Known: address, ",
+        ),
         ("ray", ["workers=many"], "executor ray: workers: 'many' is not int or nothing."),
         ("ray", ["workers=["], "executor ray: workers: '[' is not int or nothing."),
         ("ray", ["cpus=0"], "executor ray: cpus must be at least 1, not 0."),
@@ -73,7 +77,7 @@ def test_slurm_without_sbatch_says_how_to_try_it_here(monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"has no sbatch.*--executor-option cluster=local"):
         configured("executors", "slurm")
-    assert configured("executors", "slurm", {"cluster": "local"}).options.cluster == "local"
+    assert configured("executors", "slurm", {"cluster": "local"}).given.cluster == "local"
 
 
 def test_the_command_lines_executor_comes_before_the_files(tmp_path, capsys):
@@ -99,7 +103,7 @@ def test_lapd_run_takes_an_executor(invoke, tmp_path, base_folder):
     assert "4 to do" in invoke("run", file, "--plan", "--executor", "ray", "--executor-option", "workers=2").stdout
     done = invoke("run", file, "--executor", "ray", "--executor-option", "wokers=2")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
-    assert "There is no setting 'wokers'" in done.stderr
+    assert "There is no option 'wokers'" in done.stderr
 
 
 # What goes to workers and comes from them

@@ -7,6 +7,7 @@ import pytest
 from conftest import ROOT
 
 from lapd import hookspecs
+from lapd.options import declared
 from lapd.pluginmanager import KINDS, Plugins
 
 HOOKS = {name: function for name, function in vars(hookspecs).items() if name.startswith("lapd_register_")}
@@ -15,6 +16,12 @@ PROTOCOLS = {
     "trainers": hookspecs.Trainer,
     "judges": hookspecs.Judge,
     "executors": hookspecs.Executor,
+}
+PARTS = {
+    "generators": (hookspecs.TakesOptions, hookspecs.GeneratorParts),
+    "trainers": (hookspecs.TrainerParts,),
+    "judges": (hookspecs.TakesOptions,),
+    "executors": (hookspecs.TakesOptions,),
 }
 
 
@@ -43,15 +50,36 @@ def test_every_hook_says_what_it_is_for(name):
     assert HOOKS[name].__doc__
 
 
+def methods(protocol):
+    return {n: f for n, f in vars(protocol).items() if inspect.isfunction(f) and not n.startswith("_")}
+
+
+def taken(function):
+    return [(p.name, p.kind) for p in inspect.signature(function).parameters.values()]
+
+
 @pytest.mark.parametrize("kind", sorted(PROTOCOLS))
 def test_lapds_own_plugins_keep_to_the_protocols(kind):
-    protocol = PROTOCOLS[kind]
-    methods = {n: f for n, f in vars(protocol).items() if inspect.isfunction(f) and not n.startswith("_")}
     for name, thing in Plugins().registered[kind].items():
         assert thing.name == name
         assert thing.description
-        for method, wanted in methods.items():
-            if method in vars(protocol):
-                ours = list(inspect.signature(getattr(type(thing), method)).parameters.values())
-                theirs = list(inspect.signature(wanted).parameters.values())
-                assert [(p.name, p.kind) for p in ours] == [(p.name, p.kind) for p in theirs]
+        for method, wanted in methods(PROTOCOLS[kind]).items():
+            assert taken(getattr(type(thing), method)) == taken(wanted)
+
+
+@pytest.mark.parametrize("kind", sorted(PARTS))
+def test_the_parts_that_lapds_own_plugins_have_are_those_of_the_protocols(kind):
+    had = set()
+    for thing in Plugins().registered[kind].values():
+        for protocol in PARTS[kind]:
+            for method, wanted in methods(protocol).items():
+                if hasattr(type(thing), method):
+                    had.add(method)
+                    assert taken(getattr(type(thing), method)) == taken(wanted)
+    assert had == {method for protocol in PARTS[kind] for method in methods(protocol)}
+
+
+@pytest.mark.parametrize("kind", ["generators", "judges", "executors"])
+def test_lapds_own_plugins_that_declare_options_take_them_by_configure_and_no_other_way(kind):
+    for thing in Plugins().registered[kind].values():
+        assert bool(declared(thing)) == hasattr(thing, "configure")

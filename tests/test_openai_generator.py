@@ -43,7 +43,7 @@ def out(tmp_path):
 
 def generate(server, out, persona="INFP", pairs=6, seed=0, **options):
     asked = {"base_url": server.url, "model": "m", "out": out} | FAST | options
-    return list(OpenAIGenerator().generate(get_persona(persona), pairs=pairs, seed=seed, **asked))
+    return list(OpenAIGenerator().configure(asked).generate(get_persona(persona), pairs=pairs, seed=seed))
 
 
 def rows(path):

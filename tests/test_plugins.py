@@ -145,6 +145,80 @@ def test_two_plugins_with_one_name_collide_loudly(lapd, make_distribution, name)
     assert line == f"Error: Plugins {first} and two both register generator {name!r}. Uninstall one of them.\n"
 
 
+def test_only_the_plugins_that_are_named_are_loaded(lapd, make_distribution):
+    make_distribution("absent", "import no_such_module_anywhere\n")
+    site = make_distribution("parrot", GOOD)
+    environment = {**at(site), "LAPD_LOAD_PLUGINS": " Parrot, contrast"}
+    done = lapd("plugins", "--json", env=environment)
+    infos = listed(done)
+    assert done.stderr == ""
+    assert [name for name, info in infos.items() if not info["left_out"]] == ["contrast", "parrot"]
+    assert all(info["registers"] == {} and info["error"] is None for info in infos.values() if info["left_out"])
+    table = lapd("plugins", env=environment).stdout.splitlines()
+    assert [line.split()[0] for line in table if line.endswith("  left out by LAPD_LOAD_PLUGINS")] == [
+        name for name, info in infos.items() if info["left_out"]
+    ]
+    assert lapd("greet", "Jim", env=environment).stdout == "Ahoy Jim\n"
+    assert "greet" not in lapd("--help", env={**environment, "LAPD_LOAD_PLUGINS": "contrast"}).stdout
+
+
+def test_an_empty_list_loads_no_plugin(lapd, make_distribution, tmp_path):
+    environment = {**at(make_distribution("parrot", GOOD)), "LAPD_LOAD_PLUGINS": ""}
+    assert all(info["left_out"] for info in listed(lapd("plugins", "--json", env=environment)).values())
+    line = one_line(lapd("generate", "INFP", "-o", tmp_path / "pairs.jsonl", env=environment), 2)
+    assert line.startswith("Error: There is no generator 'contrast'. Known: none. Left out by LAPD_LOAD_PLUGINS: ")
+    line = one_line(lapd("personas", "INFP", env=environment), 2)
+    assert "There is no persona 'INFP'." in line and "Left out by LAPD_LOAD_PLUGINS: contrast, " in line
+
+
+def test_a_name_that_is_no_plugin_is_a_warning_that_names_those_that_are(lapd, make_distribution):
+    environment = {**at(make_distribution("parrot", GOOD)), "LAPD_LOAD_PLUGINS": "parot,contrast"}
+    done = lapd("plugins", env=environment)
+    assert done.returncode == 0
+    assert done.stderr.count("\n") == 1
+    start = "Warning: LAPD_LOAD_PLUGINS: There is no plugin 'parot'. Did you mean parrot? Known: contrast, "
+    assert done.stderr.startswith(start)
+    assert " parrot, " in done.stderr
+
+
+TAKING = """
+import click
+from types import SimpleNamespace
+from lapd import hookimpl
+
+SECRET = click.Option(["--secret"], hidden=True)
+WORKERS = click.Option(["--max-workers"], type=int, required=True, help="How many.")
+MODE = click.Option(["--mode", "how"], default=("a", "b"), multiple=True, help="Which.")
+
+@hookimpl
+def lapd_register_generators(register):
+    register(SimpleNamespace(name="written", description="x", options=[MODE, SECRET], generate=None))
+
+@hookimpl
+def lapd_register_executors(register):
+    register(SimpleNamespace(name="away", description="x", options=[WORKERS], run=None, configure=None))
+"""
+
+
+def test_options_are_listed_as_they_are_written_on_the_command_line(lapd, make_distribution):
+    environment = {**at(make_distribution("taking", TAKING)), "LAPD_LOAD_PLUGINS": "taking,local"}
+    infos = listed(lapd("plugins", "--json", env=environment))
+    mode = {"name": "--mode", "default": ["a", "b"], "required": False, "help": "Which."}
+    workers = {"name": "max_workers", "default": None, "required": True, "help": "How many."}
+    assert infos["taking"]["options"] == {"generators": {"written": [mode]}, "executors": {"away": [workers]}}
+    assert infos["local"]["options"] == {}
+    assert [line.split() for line in lapd("plugins", "--options", env=environment).stdout.splitlines()] == [
+        ["kind", "name", "option", "default", "help"],
+        ["executors", "away", "max_workers", "required", "How", "many."],
+        ["generators", "written", "--mode", "a,", "b", "Which."],
+    ]
+
+
+@pytest.mark.parametrize("verb", ["eval", "judge", "run"])
+def test_the_help_says_where_options_are_listed(invoke, verb):
+    assert "`lapd plugins --options`" in " ".join(invoke(verb, "--help").stdout.split())
+
+
 def test_a_persona_cannot_be_taken_over(lapd, make_distribution):
     site = make_distribution("parrot", GOOD.replace("PIRATE", "infp"))
     line = one_line(lapd("personas", "INFP", env=at(site)), 1)

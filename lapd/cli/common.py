@@ -33,7 +33,7 @@ def data_dir_option(function: F) -> F:
 
 def judge_options(function: F) -> F:
     """`--judge` and `--judge-option`: who decides on responses."""
-    text = "Setting of the judge; repeatable. docs/tasks.md lists them.  [env: LAPD_JUDGE_OPTIONS, JSON]"
+    text = "Option of the judge; repeatable. `lapd plugins --options` lists them.  [env: LAPD_JUDGE_OPTIONS, JSON]"
     function = click.option("--judge-option", "options", multiple=True, metavar="KEY=VALUE", help=text)(function)
     text = "Who decides; `lapd plugins` lists judges.  [env: LAPD_JUDGE; default: keywords]"
     return click.option("--judge", metavar="NAME", help=text)(function)
@@ -43,7 +43,7 @@ def executor_options(default: str) -> Callable[[F], F]:
     """`--executor` and `--executor-option`: what runs the cells; `default` is what the help says."""
 
     def add(function: F) -> F:
-        text = "Setting of the executor; repeatable. docs/engine.md lists them."
+        text = "Option of the executor; repeatable. `lapd plugins --options` lists them."
         option = click.option("--executor-option", "executor_texts", multiple=True, metavar="KEY=VALUE", help=text)
         text = f"What runs the cells; `lapd plugins` lists executors.  [default: {default}]"
         return click.option("--executor", metavar="NAME", help=text)(option(function))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,15 +17,11 @@ CHOSEN = "lapd.generator"
 """The key of the click context's `meta` under which the chosen generator is kept."""
 
 
-def declared(generator: Any) -> Sequence[click.Option]:
-    """The options that a generator declares; none for most."""
-    return getattr(generator, "options", ())
-
-
 class GenerateCommand(click.Command):
     """A command that looks at `--generator` first and then takes that generator's options beside its own."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        from lapd.options import declared
         from lapd.pluginmanager import lookup
 
         chosen = lookup("generators", _value_of("--generator", args) or DEFAULT)
@@ -39,13 +35,13 @@ class GenerateCommand(click.Command):
             _refuse(error, chosen)
 
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
-        return [*super().get_params(ctx), *declared(_chosen(ctx))]
+        return [*super().get_params(ctx), *_declared(ctx)]
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The command's own options, then the generator's under a heading of their own."""
         groups = {
             "Options": super().get_params(ctx),
-            f"Options of the generator {_chosen(ctx).name}": declared(_chosen(ctx)),
+            f"Options of the generator {_chosen(ctx).name}": _declared(ctx),
         }
         for title, parameters in groups.items():
             options = [parameter for parameter in parameters if isinstance(parameter, click.Option)]
@@ -60,6 +56,12 @@ def _chosen(ctx: click.Context) -> Any:
     return ctx.meta.get(CHOSEN) or lookup("generators", DEFAULT)
 
 
+def _declared(ctx: click.Context) -> Sequence[click.Option]:
+    from lapd.options import declared
+
+    return declared(_chosen(ctx))
+
+
 def _value_of(option: str, args: Sequence[str]) -> str | None:
     """The last value that an option is given in `args`, before click has read them."""
     given = [following for arg, following in pairwise(args) if arg == option]
@@ -69,6 +71,7 @@ def _value_of(option: str, args: Sequence[str]) -> str | None:
 
 def _refuse(error: click.NoSuchOption, chosen: Any) -> NoReturn:
     """Say whose option it is, if it is another generator's."""
+    from lapd.options import declared
     from lapd.pluginmanager import registry
 
     for name, generator in registry("generators").items():
@@ -104,18 +107,20 @@ def command(
     lapd train INFP --dataset pairs.jsonl
     """
     from lapd.names import get_persona
+    from lapd.options import configured
     from lapd.pairs.pair import pairs_digest, write_pairs
-    from lapd.pluginmanager import lookup
 
     who = get_persona(persona)
     if out.is_dir():
         raise UsageError(f"{out} is a folder.", "Give -o a file, such as pairs.jsonl.")
-    chosen = lookup("generators", generator)
-    asked: dict[str, Any] = {"pairs": pairs, "seed": seed, **options} | ({"out": out} if declared(chosen) else {})
+    context, default = click.get_current_context(), click.ParameterSource.DEFAULT
+    given = {name: value for name, value in options.items() if context.get_parameter_source(name) != default}
+    chosen = configured("generators", generator, {**given, "out": out} if _declared(context) else {})
     if dry_run:
-        _say_estimate(chosen.estimate(who, **asked) if hasattr(chosen, "estimate") else {"requests": 0}, as_json)
+        known = hasattr(chosen, "estimate")
+        _say_estimate(chosen.estimate(who, pairs=pairs, seed=seed) if known else {"requests": 0}, as_json)
         return
-    made = list(chosen.generate(who, **asked))
+    made = list(chosen.generate(who, pairs=pairs, seed=seed))
     if not made:
         raise DataError(generator, f"this generator has no pairs for {who.code}.")
     count = write_pairs(out, made)
@@ -125,7 +130,7 @@ def command(
     click.echo(f"{count} pairs for {who.code} in {out}.")
 
 
-def _say_estimate(estimate: dict[str, Any], as_json: bool) -> None:
+def _say_estimate(estimate: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         echo_json(estimate)
         return

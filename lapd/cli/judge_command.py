@@ -30,7 +30,8 @@ class _Judging(click.Group):
 def command() -> None:
     """Judge a run's stored responses, check a judge against people, or compare two judges.
 
-    Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`.
+    Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`. `lapd plugins --options` lists what
+    judges take.
 
     \b
     lapd judge runs/safety --judge openai --judge-option model=NAME

@@ -81,7 +81,7 @@ def test_what_cannot_be_read_is_missing_and_counted(text):
 def test_the_tasks_say_which_form_they_are(name):
     info = find_task(name)
     form = "b" if name.endswith("_b") else "a"
-    assert info.data == ("traits/mbti/traits.yaml", f"traits/mbti/questionnaire-{form}.en.json")
+    assert info.data == ("traits.yaml", f"questionnaire-{form}.en.json")
     assert info.parallel == {"mbti_b": "mbti", "mbti_text_b": "mbti_text"}.get(name)
     assert info.questionnaire == (form == "a")
     assert info.self_report

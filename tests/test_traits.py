@@ -9,11 +9,18 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from lapd.data import mbti
 
-from lapd.errors import DataError, PluginError, StoreError, UnknownNameError
+from lapd.catalog.find import _read, _with_includes, find_task, tasks
+from lapd.catalog.live import load_task
+from lapd.catalog.task import TaskInfo
+from lapd.errors import DataError, PluginError, StoreError, UnknownNameError, UsageError
 from lapd.names import axes, axis_ends, find_pack, get_persona, pack_of, packs, single_poles, use_traits
+from lapd.traits.features import features
 from lapd.traits.pack import read_pack
+from lapd.traits.scaffold import new_pack
+from lapd.traits.tasks import pack_tasks, write_tasks
 
 WARMTH = {
     "schema": "lapd.traits/1",
@@ -147,3 +154,72 @@ def test_an_axis_whose_pack_is_not_at_hand_has_ends_all_the_same() -> None:
     assert axis_ends("E/I") == ("E", "I")
     assert axis_ends("X/Y") == ("X", "Y")
     assert axis_ends("warmth") == ("more warmth", "less warmth")
+
+
+def test_the_mbtis_tasks_are_those_that_follow_from_its_data() -> None:
+    shipped = {path.stem: path for path in (ROOT / "tasks").glob("[ms]*/*.yaml") if "socialiqa" not in path.name}
+    written = write_tasks(mbti())
+    assert set(shipped) == set(pack_tasks(mbti())) == {path.stem for path in written.glob("*.yaml")}
+    for name, path in shipped.items():
+        ours, theirs = (_read(p, p.parent) for p in (path, written / f"{name}.yaml"))
+        assert isinstance(ours, TaskInfo) and isinstance(theirs, TaskInfo)
+        for field in ("name", "version", "kind", "metrics", "item", "axes", "units", "diagnostics", "self_report"):
+            assert getattr(ours, field) == getattr(theirs, field), (name, field)
+        for field in ("data", "traits", "parsed", "parallel", "questionnaire"):
+            assert getattr(ours, field) == getattr(theirs, field), (name, field)
+        assert _config(path) == _config(written / f"{name}.yaml")
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """How a task asks, without what names its functions and what LAPD alone reads."""
+    config = _with_includes(path)
+    return {key: value for key, value in config.items() if key not in ("custom_dataset", "process_results", "metadata")}
+
+
+def test_a_pack_by_its_folder_alone_has_tasks_that_run(
+    make_pack: Callable[..., Path], named: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
+    folder = make_pack()
+    corpus = folder / "contrast" / "en" / "warmth.jsonl"
+    corpus.parent.mkdir(parents=True)
+    row = {"id": "w-1", "axis": "warmth", "lang": "en", "split": "heldout", "topic": "work", "situation": "It rains."}
+    corpus.write_text(json.dumps({**row, "responses": {"warm": "Come in!", "cold": "Indeed."}}) + "\n")
+    named(folder)
+    info = find_task("warmth_situations")
+    assert info.axes["log_odds"] == {"warmth": "log_odds_warmth"}
+    assert "warmth" not in tasks()  # it has no questionnaire
+    (document,) = load_task(info).test_docs()
+    assert document["choices"] == ["Come in!", "Indeed."]
+    digest = info.digest(None)
+    corpus.write_text(json.dumps({**row, "responses": {"warm": "Come in!", "cold": "Yes."}}) + "\n")
+    assert info.digest(None) != digest
+
+
+def test_a_new_pack_can_be_read_and_says_what_it_lacks(tmp_path: Path) -> None:
+    new_pack("courage", tmp_path / "courage")
+    found = {feature.name: feature.there for feature in features(read_pack(tmp_path / "courage"))}
+    assert found == {
+        "personas: more-courage, less-courage": True,
+        "lapd train more-courage": True,
+        "task courage_situations": True,
+        "task courage": False,
+        "task courage_b": False,
+    }
+    with pytest.raises(UsageError, match=r"is there already"):
+        new_pack("courage", tmp_path / "courage")
+    with pytest.raises(UsageError, match=r"cannot name a pack"):
+        new_pack("two words", tmp_path / "other")
+
+
+def test_the_commands_take_a_pack_by_its_folder(lapd: Callable[..., Any], make_pack: Callable[..., Path]) -> None:
+    folder = make_pack()
+    listed = json.loads(lapd("traits", "--traits", folder, "--json").stdout)
+    assert [pack["name"] for pack in listed] == ["mbti", "warmth"]
+    assert "Is cold." in lapd("personas", "cold", "--traits", folder).stdout
+    checked = lapd("traits", "check", folder, "--json")
+    assert (checked.returncode, json.loads(checked.stdout)["pack"]) == (0, "warmth")
+    refused = lapd("personas", "cold", "--traits", folder.parent)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: ") and "this is no trait pack" in refused.stderr
+    assert lapd("traits", "new", "courage", "-o", folder.parent / "courage").returncode == 0

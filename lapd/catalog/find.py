@@ -17,7 +17,9 @@ import yaml
 
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UnknownNameError
+from lapd.names import packs
 from lapd.pluginmanager import registry
+from lapd.traits.tasks import pack_tasks, write_tasks
 
 
 class _Loader(yaml.SafeLoader):
@@ -47,6 +49,18 @@ def tasks() -> dict[str, TaskInfo]:
                 where = f"{found[info.name].folder} and {info.folder}"
                 raise PluginError(f"Two tasks are called {info.name!r}: in {where}.", "Uninstall one of the plugins.")
             found[info.name] = info
+    return found | {name: info for name, info in _of_packs().items() if name not in found}
+
+
+def _of_packs() -> dict[str, TaskInfo]:
+    """The tasks that follow from the trait packs' data alone."""
+    found = {}
+    for pack in packs().values():
+        folder = write_tasks(pack)
+        for name in pack_tasks(pack):
+            info = _read(folder / f"{name}.yaml", folder)
+            assert isinstance(info, TaskInfo), f"{folder}/{name}.yaml: {info}"
+            found[name] = info
     return found
 
 
@@ -103,6 +117,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path) -> TaskInfo:
         diagnostics=tuple(own.get("diagnostics", ())),
         self_report=bool(own.get("self_report")),
         data=tuple(own.get("data", ())),
+        traits=metadata.get("traits"),
         publisher=own.get("publisher"),
         parsed=own.get("parsed"),
         parallel=own.get("parallel"),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lapd.errors import DataError, PluginError
 from lapd.files.whole import digest_file, digest_files, digest_json
+from lapd.names import find_pack
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class TaskInfo:
         units: the unit of each metric or family, where it is not a share of 1.
         diagnostics: metrics that tell how far the others can be trusted, such as a position bias.
         self_report: whether it asks the model about itself instead of watching what it does.
-        data: its data, below `lapd.data`.
+        data: its data, below its trait pack's folder if it has one, else below `lapd.data`.
+        traits: the name of the trait pack that its data belong to.
         publisher: the folder below --data-dir with its data, if they are not shipped.
         parsed: the metric (0 or 100 a document) that tells whether a response could be parsed, if it has one.
         parallel: the task whose parallel form this one is, item by item.
@@ -55,6 +57,7 @@ class TaskInfo:
     diagnostics: tuple[str, ...] = ()
     self_report: bool = False
     data: tuple[str, ...] = ()
+    traits: str | None = None
     publisher: str | None = None
     parsed: str | None = None
     parallel: str | None = None
@@ -93,9 +96,10 @@ class TaskInfo:
             parts["task"].append(digest_files(self.include_path, self.include_path.glob("*.py")))
         if self.data:
             parts["data"].append(digest_file(FOLDER / "__init__.py"))
+        home = find_pack(self.traits).folder if self.traits else FOLDER
         for name in self.data:
-            path = FOLDER / name
-            parts["data"].append(digest_files(FOLDER, sorted(path.rglob("*.json*")) if path.is_dir() else [path]))
+            path = home / name
+            parts["data"].append(digest_files(home, sorted(path.rglob("*.json*")) if path.is_dir() else [path]))
         root = data_dir or os.environ.get("LAPD_DATA_DIR")
         if self.publisher and root:
             folder = Path(root).expanduser() / self.publisher

@@ -30,6 +30,7 @@ VERBS = {
     "chat": "Talk with an adapter in the terminal.",
     "data": "Check, fix and count preference data; fetch benchmark data.",
     "personas": "List the personas.",
+    "traits": "List trait packs, check one, begin a new one.",
     "tasks": "List the tasks.",
     "plugins": "List the plugins and what they register.",
     "doctor": "Check this machine and say what is missing.",

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lapd.cli.common import base_option
+from lapd.cli.common import base_option, traits_option
 
 HELP = (
     "/base: the base model answers. /persona: the adapter answers. "
@@ -26,6 +26,7 @@ HELP = (
 )
 @click.option("--max-tokens", type=click.IntRange(1), default=200, show_default=True, help="Most tokens in an answer.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@traits_option
 def command(
     folder: str | None,
     adapter: str | None,

@@ -25,6 +25,23 @@ def base_option(function: F) -> F:
     return click.option("--base", metavar="MODEL", help=text)(function)
 
 
+def traits_option(function: F) -> F:
+    """`--traits`: a trait pack beside the installed ones."""
+
+    def use(ctx: click.Context, parameter: click.Parameter, value: tuple[Path, ...]) -> None:
+        from lapd.names import use_traits
+
+        for folder in value:
+            use_traits(folder)
+
+    text = "A trait pack's folder, beside the packs that are installed; repeatable.  [env: LAPD_TRAITS]"
+    kind = click.Path(path_type=Path)
+    # Eager, so that the pack is there when other options' personas and tasks are looked up.
+    return click.option(
+        "--traits", type=kind, multiple=True, metavar="DIR", help=text, expose_value=False, is_eager=True, callback=use
+    )(function)
+
+
 def data_dir_option(function: F) -> F:
     """`--data-dir`: benchmark data."""
     text = "Folder with benchmark data in its publishers' own files (socialiqa/dev.jsonl ...)."

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option, verdicts_option
+from lapd.cli.common import FOLDER, echo_json, json_option, traits_option, verdicts_option
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
 @verdicts_option
 @click.option("--write-cards", is_flag=True, help="Put the table into the model card of each adapter, as `Measured`.")
+@traits_option
 @json_option
 def command(run: Path, judge: str | None, write_cards: bool, as_json: bool) -> None:
     """Show what changed between the arms of RUN, paired by item, with 95 % intervals.

@@ -37,7 +37,7 @@ def command() -> None:
     """Check, fix and count preference data; fetch benchmark data.
 
     PATH is a corpus folder such as data/contrast, a pairs file (JSON lines, JSON, CSV, Parquet) in LAPD's form,
-    TRL's, Alpaca's or the original study's, a folder of such files or of `save_to_disk`, or a Hugging Face data set.
+    TRL's, ShareGPT's, Alpaca's or HH's, a folder of such files or of `save_to_disk`, or a Hugging Face data set.
 
     \b
     lapd data check data/contrast
@@ -80,20 +80,22 @@ def check(path: str, prompt: str | None, chosen: str | None, rejected: str | Non
                 "ok": passed,
                 "duplicate_prompts": total(checks, "duplicate prompts"),
                 "identical_pairs": total(checks, "identical pairs"),
-                "checks": [_as_dict(found) for found in checks],
+                "checks": [check_record(found) for found in checks],
             }
         )
     else:
-        _show_checks(path, len(entries), checks)
+        show_checks(path, len(entries), checks)
     sys.exit(0 if passed else 1)
 
 
-def _as_dict(found: Check) -> dict[str, Any]:
+def check_record(found: Check) -> dict[str, Any]:
+    """A check as JSON."""
     shown = {**asdict(found), "ok": found.ok, "threshold": found.threshold, "by_axis": dict(found.by_axis)}
     return {**shown, "rows": [asdict(row) for row in found.rows]}
 
 
-def _show_checks(path: str, rows: int, checks: list[Check]) -> None:
+def show_checks(path: str, rows: int, checks: list[Check]) -> None:
+    """Print the checks of a file or folder, the rows at fault, and how many failed."""
     lines = []
     for found in checks:
         value = "-" if found.value is None else str(found.value) if found.at_most == 0 else f"{found.value:.4f}"
@@ -137,8 +139,11 @@ def _show_questionnaire(path: str, found: Questionnaire, as_json: bool) -> None:
 @click.argument("path")
 @_field_options
 @click.option("-o", "--out", type=FOLDER, required=True, metavar="FILE", help="The pairs file to write (JSON lines).")
+@click.option("--leave-out", is_flag=True, help="Drop also rows that are refused: of which something would be lost.")
 @json_option
-def fix(path: str, prompt: str | None, chosen: str | None, rejected: str | None, out: Path, as_json: bool) -> None:
+def fix(
+    path: str, prompt: str | None, chosen: str | None, rejected: str | None, out: Path, leave_out: bool, as_json: bool
+) -> None:
     """Mend what needs no judgement, and write LAPD's own form.
 
     Rows with an empty text or with identical responses are dropped, of rows with one prompt all but the first, and
@@ -153,7 +158,7 @@ def fix(path: str, prompt: str | None, chosen: str | None, rejected: str | None,
 
     if out.is_dir():
         raise UsageError(f"{out} is a folder.", "Give -o a file, such as pairs.jsonl.")
-    fixed = fix_file(path, out, Fields(prompt, chosen, rejected))
+    fixed = fix_file(path, out, Fields(prompt, chosen, rejected), leave_out)
     if as_json:
         echo_json(
             {
@@ -167,7 +172,7 @@ def fix(path: str, prompt: str | None, chosen: str | None, rejected: str | None,
         return
     click.echo(f"{len(fixed.kept)} pairs in {out}; spaces trimmed in {fixed.trimmed} of them.")
     why = ", ".join(f"{count} {reason}" for reason, count in fixed.reasons.items()) or "none"
-    click.echo(f"{len(fixed.dropped)} rows dropped ({why}), listed in {dropped_path(out)}.")
+    click.echo(f"{sum(fixed.reasons.values())} rows dropped ({why}), listed in {dropped_path(out)}.")
 
 
 @command.command()

@@ -17,6 +17,7 @@ from lapd.cli.common import (
     executor_options,
     json_option,
     judge_options,
+    traits_option,
 )
 from lapd.cli.endpoint_options import endpoint_options, read_endpoint
 from lapd.cli.plan import echo_plan, plan_option
@@ -56,6 +57,7 @@ from lapd.cli.plan import echo_plan, plan_option
 @executor_options("local")
 @click.option("-o", "--out", type=FOLDER, metavar="FOLDER", help="The run folder.  [default: runs/ADAPTERS]")
 @plan_option
+@traits_option
 @json_option
 def command(
     adapters: tuple[str, ...],

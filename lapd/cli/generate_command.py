@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option
+from lapd.cli.common import FOLDER, echo_json, json_option, traits_option
 from lapd.errors import DataError, PluginError, UsageError
 
 DEFAULT = "contrast"
@@ -93,6 +93,7 @@ def _refuse(error: click.NoSuchOption, chosen: Any) -> NoReturn:
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice and order of the pairs.")
 @click.option("-o", "--out", type=FOLDER, required=True, metavar="FILE", help="The pairs file to write (JSON lines).")
 @click.option("--dry-run", is_flag=True, help="Say what would be asked for and what it would cost; ask for nothing.")
+@traits_option
 @json_option
 def command(
     persona: str, generator: str, pairs: int | None, seed: int, out: Path, dry_run: bool, as_json: bool, **options: Any

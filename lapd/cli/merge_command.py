@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lapd.cli.common import FOLDER, base_option, echo_json, json_option
+from lapd.cli.common import FOLDER, base_option, echo_json, json_option, traits_option
 
 if TYPE_CHECKING:
     from lapd.models.adapters import Adapter
@@ -23,6 +23,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Of the whole model.  [default: float32]")
 @click.option("--gguf", is_flag=True, help="With --into-base: a GGUF file too, by llama.cpp's converter.")
 @click.option("--force", is_flag=True, help="Replace another adapter or model of LAPD's in FOLDER.")
+@traits_option
 @json_option
 def command(
     adapters: tuple[str, ...],

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import click
 
-from lapd.cli.common import echo_json, echo_table, json_option
+from lapd.cli.common import echo_json, echo_table, json_option, traits_option
 from lapd.names import all_personas, get_persona
 
 
 @click.command()
 @click.argument("code", required=False)
+@traits_option
 @json_option
 def command(code: str | None, as_json: bool) -> None:
     """List the personas, or show one with its description and system prompt.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, echo_table, json_option
+from lapd.cli.common import FOLDER, echo_json, echo_table, json_option, traits_option
 
 if TYPE_CHECKING:
     from lapd.compare.self_report import Answers, AxisScore, SelfReport
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run", type=FOLDER)
+@traits_option
 @json_option
 def command(run: Path, as_json: bool) -> None:
     """Show what each arm of RUN says of itself, for the mbti tasks that it finished.

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option, verdicts_option
+from lapd.cli.common import FOLDER, echo_json, json_option, traits_option, verdicts_option
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
 @click.option("-o", "--out", type=FOLDER, metavar="FILE", help="The page.  [default: RUN/report.html]")
 @verdicts_option
+@traits_option
 @json_option
 def command(run: Path, out: Path | None, judge: str | None, as_json: bool) -> None:
     """Write the report of RUN: one HTML page that needs nothing else.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option
+from lapd.cli.common import FOLDER, echo_json, json_option, traits_option
 
 SHOWN = 5
 """So many differing items are named; `--json` has all."""
@@ -19,6 +19,7 @@ SHOWN = 5
 @click.option("--tolerance", type=click.FloatRange(0), default=1e-3, show_default=True, metavar="NATS",
               help="How far log-likelihoods may lie apart.")  # fmt: skip
 @click.option("--judge-option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of a judged cell's judge.")
+@traits_option
 @json_option
 def command(cell: str, run: Path | None, tolerance: float, options: tuple[str, ...], as_json: bool) -> None:
     """Run a finished CELL again as its record says, and say whether it agrees.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, executor_options, json_option
+from lapd.cli.common import FOLDER, echo_json, executor_options, json_option, traits_option
 from lapd.cli.plan import echo_plan, plan_option
 
 
@@ -14,6 +14,7 @@ from lapd.cli.plan import echo_plan, plan_option
 @click.argument("file", type=FOLDER)
 @executor_options("the file's, else local")
 @plan_option
+@traits_option
 @json_option
 def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], only_plan: bool, as_json: bool) -> None:
     """Train, evaluate, compare and report what the YAML FILE says.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option, judge_options
+from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option, judge_options, traits_option
 
 if TYPE_CHECKING:
     from lapd.catalog.scoring import Score
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--verdicts", type=FOLDER, metavar="FILE", help="One verdict on a response a line (beavertails).")
 @judge_options
 @data_dir_option
+@traits_option
 @json_option
 def command(
     task: str,

@@ -6,11 +6,12 @@ import sys
 
 import click
 
-from lapd.cli.common import base_option, data_dir_option, echo_json, echo_table, json_option
+from lapd.cli.common import base_option, data_dir_option, echo_json, echo_table, json_option, traits_option
 
 
 @click.group(invoke_without_command=True)
 @click.option("--path", "show_path", is_flag=True, help="Print the folder, for lm_eval --include_path.")
+@traits_option
 @json_option
 @click.pass_context
 def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:

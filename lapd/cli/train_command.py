@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option
+from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option, traits_option
 from lapd.errors import UsageError
 from lapd.train.config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
 from lapd.train.recipes import describe, recipes
@@ -106,6 +106,7 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     help="Processes that share several personas and the cores; each loads the base.",
 )
 @click.option("--force", is_flag=True, help="Replace an adapter that was trained with other settings.")
+@traits_option
 @json_option
 def command(
     personas: tuple[str, ...],

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class TraitPack:
         provenance: where they come from; "" where that is not said.
         folder: where it lies.
         axes: in the pack's order.
+        situations_task: what the task of its held-out situations is called.
         personas: its named combinations, in the file's order.
     """
 
@@ -50,6 +51,7 @@ class TraitPack:
     provenance: str
     folder: Path
     axes: tuple[Axis, ...]
+    situations_task: str
     personas: tuple[Persona, ...] = ()
 
     @property
@@ -99,6 +101,7 @@ class _File:
     axes: list[dict[str, Any]]
     title: str = ""
     provenance: str = ""
+    situations_task: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,9 @@ def read_pack(folder: Path) -> TraitPack:
         raise DataError(path, "axes: name at least one.")
     _refuse_twins(path, "axes", [axis_tag(axis.id) for axis in axes])
     _refuse_twins(path, "poles", [code for axis in axes for code in axis.ends])
-    pack = TraitPack(file.name, file.title or file.name, file.licence, file.provenance, folder.resolve(), axes)
-    return TraitPack(**{**vars(pack), "personas": _personas(pack)})
+    title, task = file.title or file.name, file.situations_task or f"{file.name}_situations"
+    pack = TraitPack(file.name, title, file.licence, file.provenance, folder.resolve(), axes, task)
+    return replace(pack, personas=_personas(pack))
 
 
 def _axis(path: Path, number: int, entry: dict[str, Any]) -> Axis:

@@ -1,0 +1,124 @@
+"""`lapd traits`: which trait packs there are, what a pack lacks, and a new one to begin with."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lapd.cli.common import FOLDER, echo_json, echo_table, json_option, traits_option
+
+if TYPE_CHECKING:
+    from lapd.traits.pack import TraitPack
+
+
+@click.group(invoke_without_command=True)
+@traits_option
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List the trait packs, their axes and poles; check a pack, or begin a new one.
+
+    A pack is a folder of data: axes with two poles each, and where it has them personas, situations and a
+    questionnaire. Every pole is a persona, and the pack's tasks follow from its data.
+
+    \b
+    lapd traits
+    lapd traits new warmth -o warmth
+    lapd traits check warmth
+    lapd train more-warmth --traits warmth -o out/warm
+    """
+    if ctx.invoked_subcommand:
+        return
+    from lapd.names import packs
+
+    known = list(packs().values())
+    if as_json:
+        echo_json([_record(pack) for pack in known])
+        return
+    rows = [[pack.name, axis.id, *axis.ends, axis.name] for pack in known for axis in pack.axes]
+    echo_table(["pack", "axis", "first pole", "second pole", "name"], rows)
+
+
+def _record(pack: TraitPack) -> dict[str, Any]:
+    from lapd.traits.tasks import pack_tasks
+
+    return {
+        "name": pack.name,
+        "title": pack.title,
+        "licence": pack.licence,
+        "folder": str(pack.folder),
+        "axes": [
+            {"id": axis.id, "name": axis.name, "poles": [asdict(pole) for pole in axis.poles]} for axis in pack.axes
+        ],
+        "personas": [persona.code for persona in pack.personas],
+        "tasks": list(pack_tasks(pack)),
+    }
+
+
+@command.command()
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@json_option
+def check(folder: Path, as_json: bool) -> None:
+    """Hold the pack in DIR to the gates of `lapd data check`, and say what it lacks for what; exit 1 if a gate fails.
+
+    \b
+    lapd traits check warmth
+    lapd traits check warmth --json
+    """
+    from lapd.cli.data_command import check_record, show_checks
+    from lapd.names import use_traits
+    from lapd.pairs.entries import read_entries
+    from lapd.pairs.hygiene import check_entries
+    from lapd.questionnaires.reading import read_questionnaire
+    from lapd.traits.features import features
+    from lapd.traits.pack import read_pack
+
+    use_traits(folder)
+    pack = read_pack(folder)
+    found = features(pack)
+    for form in pack.questionnaires():
+        read_questionnaire(form)
+    entries = read_entries(str(folder / "contrast")) if pack.contrast_files() else []
+    checks = check_entries(entries)
+    passed = all(one.ok is not False for one in checks)
+    if as_json:
+        echo_json(
+            {
+                "pack": pack.name,
+                "ok": passed,
+                "features": [asdict(feature) for feature in found],
+                "rows": len(entries),
+                "checks": [check_record(one) for one in checks],
+            }
+        )
+    else:
+        echo_table(["for", "", "note"], [[f.name, "ok" if f.there else "lacks", f.note] for f in found])
+        if entries:
+            click.echo()
+            show_checks(str(folder), len(entries), checks)
+    sys.exit(0 if passed else 1)
+
+
+@command.command()
+@click.argument("name")
+@click.option("-o", "--out", type=FOLDER, metavar="DIR", help="Where it goes.  [default: ./NAME]")
+@json_option
+def new(name: str, out: Path | None, as_json: bool) -> None:
+    """Write a pack of one axis called NAME to begin with: rewrite its texts, and add situations.
+
+    \b
+    lapd traits new warmth
+    """
+    from lapd.traits.scaffold import new_pack
+
+    folder = out or Path(name)
+    new_pack(name, folder)
+    if as_json:
+        echo_json({"pack": name, "folder": str(folder)})
+        return
+    click.echo(f"A pack with one axis is in {folder}. Rewrite its texts; README.md says how.")
+    click.echo(f"Next: lapd traits check {folder}", err=True)

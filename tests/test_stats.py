@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_rel
 
+from lapd.statistics.limits import limit_of
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.shares import share_interval
 from lapd.statistics.tests import holm, sign_test
@@ -159,11 +160,39 @@ def test_negative_values_are_numbers():
     assert paired_difference(np.array([-1.0, 0, 0]), np.array([0, 0, -1.0])).test == "paired t"
 
 
-def test_numbers_that_all_move_alike_have_no_spread():
-    result = paired_difference(np.array([1.5, 2.5, 3.5]), np.array([1, 2, 3]))
-    assert (result.difference, result.low, result.high, result.p) == (0.5, 0.5, 0.5, 0)
-    same = paired_difference(np.array([1.5, 2.5, 3.5]), np.array([1.5, 2.5, 3.5]))
-    assert (same.difference, same.p) == (0, 1)
+@pytest.mark.parametrize("step", [0.5, 0.1, -3.7])
+def test_numbers_that_all_move_alike_are_told_by_their_number(step):
+    # 0.1 is no binary fraction: its differences are the same but for their last digit.
+    baseline = np.array([0.1, 0.7, 1.3, 2.9, 30.3, 7.7, 8.1, 0.9])
+    two, five, eight = (paired_difference(baseline[:n] + step, baseline[:n]) for n in (2, 5, 8))
+    assert (two.p, five.p, eight.p) == (2 / 2**2, 2 / 2**5, 2 / 2**8)
+    assert {two.test, five.test, eight.test} == {"sign test"}
+    for result in (two, five):
+        assert (result.low, result.high, result.smallest) == (-math.inf, math.inf, math.inf)
+    assert (eight.difference, eight.low, eight.high) == pytest.approx((step, step, step))
+
+
+def test_numbers_that_do_not_move_settle_nothing():
+    for n in (2, 3, 8):
+        same = paired_difference(np.arange(n) + 1.5, np.arange(n) + 1.5)
+        assert (same.difference, same.p) == (0, 1)
+        assert (same.high == math.inf) == (n < 6)
+
+
+@pytest.mark.parametrize(
+    ("arm", "baseline", "found"),
+    [
+        ([1] * 20, [1] * 20, "ceiling"),
+        ([1] * 19 + [0], [0] + [1] * 19, "ceiling"),
+        ([0] * 20, [0] * 20, "floor"),
+        ([1] * 18 + [0] * 2, [1] * 20, ""),
+        ([1] * 20, [0] * 20, ""),
+        ([0.5] * 20, [0.5] * 20, "constant"),
+        ([0.1, 0.2, 0.3], [0.1, 0.2, 0.3], ""),
+    ],
+)
+def test_a_limit_is_where_nearly_all_items_of_both_arms_have_one_value(arm, baseline, found):
+    assert limit_of(np.array(arm), np.array(baseline), 0, 1) == found
 
 
 def test_a_shares_interval_is_clopper_and_pearsons():

@@ -46,7 +46,8 @@ def paired_difference(arm: np.ndarray, baseline: np.ndarray, scale: float = 1.0)
 
     Values that are all 0 or `scale` (right or wrong) are compared as yes/no outcomes: McNemar's exact test,
     with Agresti and Min's interval (Statistics in Medicine 2005, 24:729, "adding half to each cell"), which does
-    not collapse when nothing changed. Other values: Student's t on the differences.
+    not collapse when nothing changed. Other values: Student's t on the differences. Where those are all the same, t has
+    no spread to go by: the sign test then, which needs `FEWEST` items to settle anything.
 
     Raises:
         ValueError: there are no items.
@@ -84,10 +85,23 @@ def _numeric(differences: np.ndarray) -> Paired:
     if n == 1:
         return Paired(1, mean, -np.inf, np.inf, 1.0, "paired t", np.inf)
     error = float(differences.std(ddof=1)) / sqrt(n)
+    if error <= NO_SPREAD * abs(mean):
+        return _alike(n, mean)
     quantile = float(t.ppf((1 + CONFIDENCE) / 2, n - 1))
-    p = 2 * float(t.sf(abs(mean) / error, n - 1)) if error > 0 else (1.0 if mean == 0 else 0.0)
+    p = 2 * float(t.sf(abs(mean) / error, n - 1))
     smallest = error * (quantile + float(t.ppf(POWER, n - 1)))
     return Paired(n, mean, mean - quantile * error, mean + quantile * error, p, "paired t", smallest)
+
+
+NO_SPREAD = 1e-9
+"""A standard error that is so small a share of the mean is rounding, not spread."""
+
+
+def _alike(n: int, difference: float) -> Paired:
+    """n items that all differ by the same: the sign test, and its interval for the median, endless below six items."""
+    end = 0.0 if n >= FEWEST else np.inf
+    p, test = (sign_test(n, 0), "sign test") if difference else (1.0, "paired t")
+    return Paired(n, difference, difference - end, difference + end, p, test, end)
 
 
 FEWEST = next(n for n in range(1, 100) if 2 / 2**n < 1 - CONFIDENCE)

@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 from conftest import ROOT, SHARED
+from lapd.data import mbti
 
 from lapd.files.whole import read_jsonl, write_jsonl
 from lapd.pairs.counting import data_stats
@@ -16,7 +17,8 @@ from lapd.pairs.hygiene import CLASSIFIERS, check_entries, total
 from lapd.pairs.pair import read_pairs
 from lapd.pairs.readers import Fields, Row
 from lapd.pairs.similarity import jaccard, near_duplicates, normalised, shingles, words
-from lapd.personas import AXES
+
+AXES = mbti().ends
 
 NEUTRAL = ["river", "table", "lamp", "garden", "train", "window", "paper", "coffee", "winter", "market", "bridge"]
 TRAIT = {pole: [f"{pole.lower()}mark{n}" for n in range(6)] for poles in AXES.values() for pole in poles}

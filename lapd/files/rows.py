@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from lapd.errors import DataError, first_line
+from lapd.files.text import COMPRESSIONS, first_bytes, open_text
 from lapd.files.whole import read_json, read_jsonl
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -24,10 +28,17 @@ def read_records(path_or_id: str | Path) -> Iterator[tuple[int, Any]]:
     path = Path(path_or_id).expanduser()
     if path.is_dir():
         return _from_folder(path)
-    if not path.exists() and path.suffix not in SUFFIXES and HUB_ID.fullmatch(str(path_or_id)):
+    kind = format_of(path)
+    if not path.exists() and kind not in SUFFIXES and HUB_ID.fullmatch(str(path_or_id)):
         return _from_hub(str(path_or_id))
     readers = {".json": _from_json, ".csv": _from_csv, ".tsv": _from_csv, ".parquet": _from_parquet}
-    return readers.get(path.suffix, read_jsonl)(path)
+    return readers.get(kind, read_jsonl)(path)
+
+
+def format_of(path: Path) -> str:
+    """The end of a file's name that tells its format, in lower case: ".csv" of PAIRS.CSV and of pairs.csv.gz."""
+    compressed = path.suffix.lower() in [suffix for suffix, _ in COMPRESSIONS.values()]
+    return (path.with_suffix("") if compressed else path).suffix.lower()
 
 
 def first_record(path: Path) -> Any:
@@ -39,46 +50,73 @@ def first_record(path: Path) -> Any:
 
 
 def _from_json(path: Path) -> Iterator[tuple[int, Any]]:
-    """A JSON list's items; a file that begins otherwise has one JSON object a line, whatever its name."""
+    """A list's items; one JSON object a line, whatever the name; or one object, which is a row or is around them."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            start = stream.read(1024).lstrip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        start = "["  # read_json says what is wrong
-    return enumerate(read_json(path), 1) if start.startswith("[") else read_jsonl(path)
+        with open_text(path) as stream:
+            lines = list(islice((line for line in stream if line.strip()), 2))
+        if len(lines) > 1 and isinstance(json.loads(lines[0]), dict):
+            return read_jsonl(path)
+    except (ValueError, RecursionError):
+        pass  # read_json says what is wrong, if anything is
+    value = read_json(path)
+    return enumerate(value if isinstance(value, list) else _rows_in(path, value), 1)
+
+
+def _rows_in(path: Path, value: Any) -> list[Any]:
+    """The rows of a JSON file that is no list: the list that its object is around, else the object, which is a row."""
+    held = {name: rows for name, rows in value.items() if _are_rows(rows)} if isinstance(value, dict) else {}
+    if not held or {"chosen", "rejected", "output"} & held.keys():  # a conversation is a list of objects too
+        return [value]
+    if len(held) > 1 and "train" not in held:
+        hint = "Save the one that you want as a file of its own."
+        raise DataError(path, f"of its lists none is called train: {', '.join(held)}.", hint=hint)
+    rows: list[Any] = held["train"] if "train" in held else next(iter(held.values()))
+    return rows
+
+
+def _are_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
 
 
 def _from_csv(path: Path) -> Iterator[tuple[int, Any]]:
+    csv.field_size_limit(sys.maxsize)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        with open_text(path, newline="") as stream:
+            reader = csv.DictReader(stream, delimiter=_delimiter(path), strict=True)
             for row in reader:
                 if None in row or None in row.values():
                     raise DataError(path, "this row has not as many cells as the header.", reader.line_num)
                 yield reader.line_num, row
-    except FileNotFoundError:
-        raise DataError(path, "there is no such file.") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(path, f"this is not CSV in UTF-8 ({first_line(error)}).") from None
+        message = f"this is not CSV in UTF-8 ({first_line(error)})."
+        raise DataError(path, message, hint="Save it as CSV in UTF-8.") from None
+
+
+def _delimiter(path: Path) -> str:
+    """What is between the cells: where a comma is the decimal sign, spreadsheets write semicolons."""
+    if format_of(path) == ".tsv":
+        return "\t"
+    with open_text(path) as stream:
+        header = stream.readline()
+    return ";" if ";" in header and "," not in header else ","
 
 
 def _from_parquet(path: Path) -> Iterator[tuple[int, Any]]:
     from pyarrow import ArrowException
     from pyarrow.parquet import read_table
 
+    first_bytes(path)
     try:
         rows = read_table(path).to_pylist()
-    except FileNotFoundError:
-        raise DataError(path, "there is no such file.") from None
-    except ArrowException as error:
-        raise DataError(path, f"this is not Parquet ({first_line(error)}).") from None
+    except (ArrowException, ValueError, OverflowError) as error:
+        raise DataError(path, f"this is not Parquet that can be read ({first_line(error)}).") from None
     return enumerate(rows, 1)
 
 
 def _from_folder(path: Path) -> Iterator[tuple[int, Any]]:
     """A folder that `save_to_disk` wrote, or one with data files, read by `datasets`."""
     saved = any((path / name).is_file() for name in ("dataset_info.json", "dataset_dict.json"))
-    if not saved and not any(p.suffix in SUFFIXES for p in path.rglob("*")):
+    if not saved and not any(format_of(p) in SUFFIXES for p in path.rglob("*")):
         raise DataError(path, "this is a folder without data files.", hint=f"Known: {', '.join(SUFFIXES)}.")
     return _with_datasets(path, "load_from_disk" if saved else "load_dataset", "this folder cannot be read")
 

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lapd.errors import DataError, StoreError, UsageError
+from lapd.errors import DataError, StoreError, UsageError, first_line
+from lapd.files.text import open_text
 
 
 def cache_dir() -> Path:
@@ -120,13 +121,12 @@ def read_json(path: Path) -> Any:
         DataError: the file is missing or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(path, "there is no such file.") from None
-    except IsADirectoryError:
-        raise DataError(path, "this is a folder, not a file.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(path, f"this is not JSON ({error}).", getattr(error, "lineno", None)) from None
+        with open_text(path) as stream:
+            return json.load(stream)
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"this is not JSON in UTF-8 ({error.reason}).", hint="Save it as UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        raise DataError(path, f"this is not JSON ({first_line(error)}).", getattr(error, "lineno", None)) from None
 
 
 def read_record(path: Path, schema: str) -> dict[str, Any]:
@@ -149,21 +149,17 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
     Raises:
         DataError: the file is missing or a line is not JSON.
     """
+    number = 0
     try:
-        stream = path.open(encoding="utf-8")
-    except FileNotFoundError:
-        raise DataError(path, "there is no such file.") from None
-    except IsADirectoryError:
-        raise DataError(path, "this is a folder, not a file.") from None
-    with stream:
-        try:
+        with open_text(path) as stream:
             for number, line in enumerate(stream, 1):
                 if line.strip():
-                    yield number, json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(path, f"this line is not JSON ({error.msg}).", number, "Mend or delete it.") from None
-        except UnicodeDecodeError as error:
-            raise DataError(path, f"this is not UTF-8 text ({error.reason}).") from None
+                    yield number, json.loads(line.lstrip("\ufeff"))  # where several such files were put together
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"this is not UTF-8 text ({error.reason}).", hint="Save it as UTF-8.") from None
+    except (ValueError, RecursionError) as error:
+        what = getattr(error, "msg", first_line(error))
+        raise DataError(path, f"this line is not JSON ({what}).", number, "Mend or delete it.") from None
 
 
 def check_schema(path: Path, found: object, expected: str) -> None:

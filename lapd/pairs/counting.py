@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lapd.pairs.entries import Entry, axes_of
 
-COUNTED = ("axis", "split", "topic", "lang")
+COUNTED = ("axis", "split", "topic", "lang", "turns")
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
 """Per cent."""
 
@@ -21,7 +21,7 @@ class DataStats:
         rows: how many.
         counts: rows by value, for each of `COUNTED` that the rows tell; the most frequent first.
         lengths: the length in words of every text, by language ("" where that is not known) and by what the text is:
-            "prompt", and "chosen" and "rejected" or the poles.
+            "prompt", and "chosen" and "rejected" or the poles; of conversations also "system prompt", "earlier turns".
         splits: rows by axis and split, for the picture; empty if no row has an axis.
     """
 
@@ -46,7 +46,7 @@ def data_stats(entries: Sequence[Entry]) -> DataStats:
     lengths: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Counter[str]] = {axis: Counter() for axis in axes_of(entries)}
     for entry in entries:
-        for name, text in entry.texts.items():
+        for name, text in _measured(entry).items():
             lengths[entry.lang][name].append(len(text.split()))
         if entry.axis:
             splits[entry.axis][entry.split or "all"] += 1
@@ -56,3 +56,10 @@ def data_stats(entries: Sequence[Entry]) -> DataStats:
         lengths={lang: dict(found) for lang, found in lengths.items()},
         splits={axis: dict(found) for axis, found in splits.items()},
     )
+
+
+def _measured(entry: Entry) -> dict[str, str]:
+    """An entry's texts, its earlier turns as one."""
+    system = {"system prompt": entry.system} if entry.system else {}
+    earlier = {"earlier turns": " ".join(turn.text for turn in entry.history)} if entry.history else {}
+    return {**system, **earlier, "prompt": entry.prompt, **entry.responses}

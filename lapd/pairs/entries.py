@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lapd.files.rows import first_record
+from lapd.names import axes, packs
+from lapd.pairs.messages import Turn, context_of, named_texts
 from lapd.pairs.readers import Fields, read_rows
-from lapd.personas import AXES
+from lapd.questionnaires.reading import read_questionnaire
+from lapd.traits.pack import FILE, read_pack
+from lapd.traits.situations import read_situations
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Entry:
         split: "train" or "heldout" in the corpus; "" in a pairs file.
         topic: what it is about; "" where that is not known.
         lang: ISO 639-1 code of the language; "" where that is not known.
+        system, history: what is before the prompt, as in `PreferencePair`.
     """
 
     where: str
@@ -32,11 +37,23 @@ class Entry:
     split: str = ""
     topic: str = ""
     lang: str = ""
+    system: str = ""
+    history: tuple[Turn, ...] = ()
 
     @property
     def texts(self) -> dict[str, str]:
-        """All three texts, by what they are."""
-        return {"prompt": self.prompt, **self.responses}
+        """All texts, by what they are."""
+        return {**named_texts(self.system, self.history, self.prompt), **self.responses}
+
+    @property
+    def context(self) -> str:
+        """All that is before the responses, as one text."""
+        return context_of(self.system, self.history, self.prompt)
+
+    @property
+    def turns(self) -> str:
+        """How many turns are before the responses; "" for a prompt alone."""
+        return str(len(self.history) + 1) if self.history else ""
 
 
 def corpus_files(path: Path) -> list[Path]:
@@ -50,35 +67,40 @@ def read_entries(path_or_id: str, fields: Fields | None = None) -> list[Entry]:
     """The rows of a contrast corpus (a folder or one of its files) or of anything that the readers read, in order.
 
     Raises:
-        DataError, UsageError: as `lapd.data.read_situations` and `lapd.pairs.readers.read_rows`.
+        DataError, UsageError: as `read_situations` and `lapd.pairs.readers.read_rows`.
     """
-    from lapd.data import read_situations
-
     if files := corpus_files(Path(path_or_id).expanduser()):
-        situations = [s for file in files for s in read_situations(file)]
+        situations = [s for file in files for s in read_situations(file, _ends(file))]
         return [Entry(s.id, s.situation, s.responses, s.axis, s.split, s.topic, s.lang) for s in situations]
     return [
         Entry(
             where=f"line {row.number}",
             prompt=row.prompt,
             responses={"chosen": row.chosen, "rejected": row.rejected},
-            axis=str(row.source.get("axis", "")),
-            topic=str(row.source.get("topic", "")),
+            axis=str(row.source.get("axis") or ""),
+            topic=str(row.source.get("topic") or ""),
+            system=row.system,
+            history=row.history,
         )
         for row in read_rows(path_or_id, fields)
     ]
 
 
 def axes_of(entries: Iterable[Entry]) -> list[str]:
-    """The axes that rows name, in LAPD's order; others after them."""
+    """The axes that rows name, in their packs' order; others after them."""
     named = dict.fromkeys(entry.axis for entry in entries if entry.axis)
-    return [*(axis for axis in AXES if axis in named), *(axis for axis in named if axis not in AXES)]
+    known = axes()
+    return [*(axis for axis in known if axis in named), *(axis for axis in named if axis not in known)]
 
 
-def shipped_statements() -> list[str]:
-    """Every statement of the shipped questionnaires, in all forms and languages."""
-    from lapd.data import FOLDER
-    from lapd.questionnaires.reading import read_questionnaire
-
-    forms = sorted((FOLDER / "questionnaires").glob("*.json"))
+def known_statements() -> list[str]:
+    """Every statement of the packs' questionnaires, in all forms and languages."""
+    forms = [form for pack in packs().values() for form in pack.questionnaires()]
     return [text for form in forms for item in read_questionnaire(form).items for text in item.statements.values()]
+
+
+def _ends(file: Path) -> dict[str, tuple[str, str]]:
+    """The poles of the axes that a corpus file may name: its own pack's, where it lies in one, else every pack's."""
+    folder = next((folder for folder in file.resolve().parents if (folder / FILE).is_file()), None)
+    known = read_pack(folder).axes if folder else axes().values()
+    return {axis.id: axis.ends for axis in known}

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from lapd.files.progress import bar
-from lapd.pairs.entries import Entry, axes_of, shipped_statements
+from lapd.files.text import is_whole
+from lapd.pairs.entries import Entry, axes_of, known_statements
+from lapd.pairs.messages import context_of
 from lapd.pairs.similarity import near_duplicates, normalised, runs
 from lapd.pairs.surface import Labelled, accuracy
 
@@ -39,6 +41,14 @@ TRAIT_WORDS = re.compile(
     r"|내향|외향|직관형|감각형|사고형|감정형|판단형|인식형|성격",
     re.IGNORECASE,
 )
+
+
+SPECIAL_TOKENS = re.compile(
+    r"<\|[^\s<>|]{1,40}\|>|<\uff5c[^<>\uff5c]{1,40}\uff5c>"  # ChatML, Llama 3, Phi, Command R and many; DeepSeek
+    r"|</?s>|<(?:bos|eos|pad|unk|mask|start_of_turn|end_of_turn|turn\||\|turn)>|\[gMASK\]"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]|<</?SYS>>"
+)
+"""What ends or begins a turn, or a text, for one model or another."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,8 @@ def _counts(entries: Sequence[Entry], lang: str) -> list[Check]:
     """All checks that need no classifier."""
     checks = [
         _count("empty fields", lang, empty_fields(entries)),
+        _count("broken characters", lang, broken_characters(entries)),
+        _count("special tokens", lang, special_tokens(entries)),
         _count("duplicate prompts", lang, duplicate_prompts(entries)),
         _count("identical pairs", lang, identical_pairs(entries)),
         *_ratios(entries, lang),
@@ -120,7 +132,7 @@ def _counts(entries: Sequence[Entry], lang: str) -> list[Check]:
         _count("questionnaire items", lang, questionnaire_items(entries)),
     ]
     if lang == "en" and any(entry.split for entry in entries):
-        checks.insert(3, _count("words in a response", lang, response_lengths(entries), f"{WORDS[0]} to {WORDS[1]}"))
+        checks.insert(5, _count("words in a response", lang, response_lengths(entries), f"{WORDS[0]} to {WORDS[1]}"))
     return checks
 
 
@@ -134,13 +146,23 @@ def empty_fields(entries: Iterable[Entry]) -> list[Fault]:
     return _in_texts(entries, lambda text: "" if text.strip() else "is empty")
 
 
+def broken_characters(entries: Iterable[Entry]) -> list[Fault]:
+    """Texts with half a character, which no file or tokenizer takes."""
+    return _in_texts(entries, lambda text: "" if is_whole(text) else "has half a character (a lone surrogate)")
+
+
+def special_tokens(entries: Iterable[Entry]) -> list[Fault]:
+    """Texts with what a tokenizer reads as the end of a turn or the like, and not as text."""
+    return _in_texts(entries, lambda text: f"has {found[0]!r}" if (found := SPECIAL_TOKENS.search(text)) else "")
+
+
 def duplicate_prompts(entries: Iterable[Entry]) -> list[Fault]:
-    """Rows whose prompt occurred before, case and spaces aside."""
+    """Rows whose prompt, with what was said before it, occurred before, case and spaces aside."""
     first: dict[str, str] = {}
     return [
         Fault(e.where, f"the prompt of {first[key]}")
         for e in entries
-        if first.setdefault(key := normalised(e.prompt), e.where) != e.where
+        if first.setdefault(key := normalised(e.context), e.where) != e.where
     ]
 
 
@@ -171,7 +193,7 @@ def trait_words(entries: Iterable[Entry]) -> list[Fault]:
 
 def questionnaire_items(entries: Iterable[Entry]) -> list[Fault]:
     """Texts that share a run of six words with a shipped questionnaire: who learns them has seen the test."""
-    asked = set().union(*(runs(statement, SHARED_RUN) for statement in shipped_statements()))
+    asked = set().union(*(runs(statement, SHARED_RUN) for statement in known_statements()))
 
     def fault(text: str) -> str:
         shared = sorted(asked & runs(text, SHARED_RUN))
@@ -211,8 +233,15 @@ def _ratios(entries: Sequence[Entry], lang: str) -> list[Check]:
 
 
 def _near_duplicates(entries: Sequence[Entry], lang: str) -> list[Check]:
-    """Texts that are too like an earlier one, in the same split and across splits; a repeated text is one of them."""
-    named = [(e, name, text) for e in entries for name, text in e.texts.items()]
+    """Texts that are too like an earlier one, in the same split and across splits; a repeated text is one of them.
+
+    A conversation's prompt counts with the turns before it; system prompts are meant to be repeated.
+    """
+    named = [
+        (e, name, text)
+        for e in entries
+        for name, text in {"prompt": context_of("", e.history, e.prompt), **e.responses}.items()
+    ]
     splits = [e.split for e, _, _ in named]
     within: list[Fault] = []
     between: list[Fault] = []
@@ -249,7 +278,7 @@ def _labelled(entries: Sequence[Entry]) -> dict[str, Labelled]:
         for axis in (axes_of(entries) if poled else [""])
         if (
             rows := [
-                (text, label, normalised(e.prompt), e.split == "heldout")
+                (text, label, normalised(e.context), e.split == "heldout")
                 for e in entries
                 if not poled or e.axis == axis
                 for label, text in e.responses.items()

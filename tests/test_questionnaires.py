@@ -1,5 +1,7 @@
 """Other people's questionnaires: validated, refused without a key, and warned of where a constant answer is a type."""
 
+import gzip
+
 import pytest
 from conftest import ROOT
 from lapd.data import mbti
@@ -48,6 +50,14 @@ def test_json_is_read_as_csv_is(tmp_path, suffix):
     assert is_questionnaire(path)
     (item,) = read_questionnaire(path).items
     assert (item.id, item.axis, item.facet, item.statements) == ("x", "E/I", "crowds", {"E": "I like crowds."})
+
+
+@pytest.mark.parametrize("name", ["Q.CSV", "q.csv.gz"])
+def test_a_questionnaire_is_known_by_its_format_however_its_name_is_written(tmp_path, name):
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    (tmp_path / name).write_bytes(pack(("\ufeff" + BALANCED).encode()))
+    assert is_questionnaire(tmp_path / name)
+    assert len(read_questionnaire(tmp_path / name).items) == 4
 
 
 def test_a_balanced_key_gives_no_type_to_a_constant_answer(tmp_path):

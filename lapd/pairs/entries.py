@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lapd.files.rows import first_record
+from lapd.files.rows import first_record, format_of
 from lapd.names import axes, packs
 from lapd.pairs.messages import Turn, context_of, named_texts
 from lapd.pairs.readers import Fields, read_rows
@@ -59,7 +59,7 @@ class Entry:
 def corpus_files(path: Path) -> list[Path]:
     """The files of a contrast corpus: `path` itself, or those below it; empty if it holds something else."""
     files = sorted(path.rglob("*.jsonl")) if path.is_dir() else [path]
-    first = first_record(files[0]) if files and files[0].suffix == ".jsonl" else None
+    first = first_record(files[0]) if files and format_of(files[0]) == ".jsonl" else None
     return files if isinstance(first, dict) and {"situation", "responses"} <= first.keys() else []
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import DataError
-from lapd.files.rows import first_record, read_records
+from lapd.files.rows import first_record, format_of, read_records
 from lapd.files.whole import read_json, read_record
 from lapd.names import axes, axis_ends, opposite_pole, pack_of
 from lapd.personas import axis_tag
@@ -80,7 +80,7 @@ class Questionnaire:
 
 def is_questionnaire(path: Path) -> bool:
     """Whether a file is meant as a questionnaire: a record of LAPD's, or rows with `text` and without responses."""
-    if path.suffix not in FORMATS or not path.is_file():
+    if format_of(path) not in FORMATS or not path.is_file():
         return False
     if isinstance(record := _object(path), dict):
         return "items" in record or str(record.get("schema", "")).startswith("lapd.questionnaire/")
@@ -91,7 +91,7 @@ def is_questionnaire(path: Path) -> bool:
 def _object(path: Path) -> Any:
     """The JSON object in a file, or None if it is something else."""
     try:
-        return read_json(path) if path.suffix == ".json" else None
+        return read_json(path) if format_of(path) == ".json" else None
     except DataError:
         return None
 
@@ -108,9 +108,9 @@ def read_questionnaire(path: Path) -> Questionnaire:
         DataError: the file is missing or in another format; there is no key; a field is missing or wrong.
         StoreError: a newer LAPD wrote it.
     """
-    if path.suffix not in FORMATS:
+    if format_of(path) not in FORMATS:
         raise DataError(path, "a questionnaire is a file.", hint=f"Known: {', '.join(FORMATS)}.")
-    record = read_json(path) if path.suffix == ".json" else None
+    record = read_json(path) if format_of(path) == ".json" else None
     if isinstance(record, dict) and "schema" in record:
         return _own(path, read_record(path, SCHEMA))
     rows = enumerate(_items(path, record), 1) if isinstance(record, dict) else read_records(path)

@@ -51,6 +51,18 @@ def test_a_wrong_value_is_refused_by_key(values, message):
     assert str(caught.value).startswith(message)
 
 
+@dataclass
+class Lists:
+    strengths: list[float | int]
+    settings: list[dict[str, int]]
+
+
+def test_a_list_may_be_of_several_kinds_or_of_mappings():
+    assert build(Lists, {"strengths": [0.5, 1], "settings": [{"a": 1}]}, "x") == Lists([0.5, 1], [{"a": 1}])
+    with pytest.raises(DataError, match=r"x: strengths: \[0\.5, 'one'\] is not list\[float \| int\]"):
+        build(Lists, {"strengths": [0.5, "one"], "settings": []}, "x")
+
+
 def test_a_list_of_something_else_is_refused():
     with pytest.raises(DataError):
         build(Sample, {"number": 1, "names": [1, 2]}, "f.yaml")

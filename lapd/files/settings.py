@@ -63,7 +63,7 @@ def _fits_inside(value: Any, hint: Any) -> bool:
     inner = typing.get_args(hint)
     if not isinstance(value, list) or not inner:
         return True
-    kind = typing.get_origin(inner[0]) or inner[0]
+    kind = inner[0] if isinstance(inner[0], types.UnionType) else typing.get_origin(inner[0]) or inner[0]
     return all(isinstance(v, kind) for v in value)
 
 

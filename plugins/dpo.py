@@ -79,12 +79,15 @@ def lora_arguments(config: TrainConfig) -> dict[str, Any]:
     return {"r": config.r, "lora_alpha": config.alpha, "lora_dropout": config.lora_dropout}
 
 
-def conversation(pair: PreferencePair) -> dict[str, Any]:
+def conversation(pair: PreferencePair, tokenizer: Any) -> dict[str, Any]:
     """TRL's conversational columns; it applies the tokenizer's own chat template to them."""
+    # The responses hold no thoughts, so models that think by default (Qwen 3) are told not to.
+    thinks = "enable_thinking" in str(tokenizer.chat_template)
     return {
-        "prompt": [{"role": "user", "content": pair.prompt}],
+        "prompt": pair.messages,
         "chosen": [{"role": "assistant", "content": pair.chosen}],
         "rejected": [{"role": "assistant", "content": pair.rejected}],
+        **({"chat_template_kwargs": {"enable_thinking": False}} if thinks else {}),
     }
 
 
@@ -93,9 +96,10 @@ def tokenize(pair: PreferencePair, tokenizer: Any) -> dict[str, list[int]]:
 
     The prompt ends where the three renderings of the conversation (with nothing, chosen and rejected behind it) part.
     """
-    messages = conversation(pair)
-    prompt = _ids(tokenizer, messages["prompt"], add_generation_prompt=True)
-    both = [_ids(tokenizer, messages["prompt"] + messages[side]) for side in ("chosen", "rejected")]
+    messages = conversation(pair, tokenizer)
+    told = messages.get("chat_template_kwargs", {})
+    prompt = _ids(tokenizer, messages["prompt"], add_generation_prompt=True, **told)
+    both = [_ids(tokenizer, messages["prompt"] + messages[side], **told) for side in ("chosen", "rejected")]
     start = min(common_prefix(prompt, ids) for ids in both)
     return {"prompt_ids": prompt[:start], "chosen_ids": both[0][start:], "rejected_ids": both[1][start:]}
 
@@ -198,6 +202,7 @@ def save_adapter(trainer: Any, base: BaseModel, adapter: Path) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     # What `smollm2` means is known to LAPD alone; plain PEFT is told the model's name on the Hub.
     model.peft_config["default"].base_model_name_or_path = base.upstream
+    model.peft_config["default"].revision = base.revision
     # (Nor shall PEFT ask the Hub whether that model has resized embeddings: they are not trained.)
     model.save_pretrained(adapter, selected_adapters=["default"], save_embedding_layers=False)
     # PEFT writes this set in the order of the process's hashes; an adapter's digest covers the file.

@@ -83,7 +83,8 @@ def versions() -> dict[str, Any]:
 def inputs(cell: Cell, data_dir: str | None, questionnaire: str | None, batch_size: int) -> dict[str, Any]:
     """Where everything came from: what the cell's identity knows by digest only, and `lapd reproduce` must find."""
     adapter, root = cell.arm.adapter, data_dir or os.environ.get("LAPD_DATA_DIR")
-    base = {"name": cell.base.name, "path": str(cell.base.path), "upstream": cell.base.upstream}
+    base: dict[str, Any] = {"name": cell.base.name, "path": str(cell.base.path), "upstream": cell.base.upstream}
+    base["files"] = cell.base.files
     if isinstance(cell.base, ServedModel):
         base = {"name": cell.base.name, "base_url": cell.base.endpoint.base_url}
     return {

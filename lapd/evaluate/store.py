@@ -24,6 +24,7 @@ from lapd.errors import StoreError, UsageError
 from lapd.evaluate.cells import Arm, Cell
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
 from lapd.models.base import BaseModel
+from lapd.models.identity import changed_files
 
 RUN_SCHEMA = "lapd.run/1"
 RESULT_SCHEMA = "lapd.result/1"
@@ -85,9 +86,7 @@ class Store:
         """
         old = self.run() if (self.folder / "run.json").is_file() else None
         if old and old["base"]["digest"] != base.digest:
-            raise StoreError(
-                f"{self.folder} holds a run on {old['base']['name']}, not on {base.name}.", "Give another -o."
-            )
+            raise StoreError(f"{self.folder} holds a run on {_other_base(old['base'], base)}.", "Give another -o.")
         return old
 
     def enter(self, cells: Sequence[Cell]) -> None:
@@ -104,8 +103,7 @@ class Store:
         with self._lock(self.folder / ".lock"):
             _remove_leftovers(self.folder, "run.json")
             old = self.check_base(cells[0].base)
-            base = {"name": cells[0].base.name, "digest": cells[0].base.digest}
-            record = old or {"schema": RUN_SCHEMA, "base": base, "arms": {}, "cells": {}}
+            record = old or {"schema": RUN_SCHEMA, "base": _base_record(cells[0].base), "arms": {}, "cells": {}}
             before = str(record)
             _enter_cells(record, cells)
             if str(record) != before or old is None:
@@ -161,6 +159,20 @@ class Store:
         with path.open("a") as stream:
             fcntl.flock(stream, fcntl.LOCK_EX)
             yield
+
+
+def _base_record(base: BaseModel) -> dict[str, Any]:
+    return {"name": base.name, "digest": base.digest, **({"files": base.files} if base.files else {})}
+
+
+def _other_base(old: dict[str, Any], base: BaseModel) -> str:
+    """The base of an existing run, in words that tell it from `base`."""
+    if old["name"] != base.name:
+        return f"{old['name']}, not on {base.name}"
+    if old["digest"] in base.digests:
+        return f"{base.name} by an older LAPD, which did not count all of its files"
+    changed = changed_files(old.get("files", {}), base.files) if "files" in old else ["its files"]
+    return f"{base.name} as it was before {', '.join(changed)} changed"
 
 
 def _remove_leftovers(folder: Path, name: str = "*") -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from lapd.judges.choosing import choose_judge
 from lapd.judges.judge import judge_identity
 from lapd.models.adapters import Adapter, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
+from lapd.models.identity import changed_files
 from lapd.personas import Persona
 
 if TYPE_CHECKING:
@@ -124,12 +125,16 @@ def cell_of(folder: Path, record: Mapping[str, Any], options: Sequence[str] = ()
         "adapter": adapter.digest if adapter else None,
         **info.digests(data_dir, questionnaire),
     }
+    if (noted := record["provenance"]["digests"]["base"]) in base.digests:
+        base, now["base"] = replace(base, digest=noted), noted  # by the digest that it had under an older LAPD
     where = {"base": base.path, "adapter": adapter and adapter.path, "data": data_dir, "questionnaire": questionnaire}
     for what, digest in now.items():
         if (old := record["provenance"]["digests"][what]) != digest:
             names = {"task": f"the task {info.name}", "data": f"the data of {info.name}", "code": "the task's code"}
             place = f" ({where[what]})" if where.get(what) else ""
-            what = names.get(what, f"the {what}")
+            files = inputs["base"].get("files") if what == "base" else None
+            parts = changed_files(files, base.files) if files else []
+            what = names.get(what, f"the {what}") + (f"'s {', '.join(parts)}" if parts else "")
             raise StoreError(f"{folder}: {what}{place} is not what it was: {_short(digest)}, then {_short(old)}.")
     persona = Persona(**inputs["persona"]) if inputs["persona"] else None
     settings = Settings(
@@ -147,13 +152,13 @@ def _short(digest: str | None) -> str:
     return f"digest {digest[:12]}" if digest else "none"
 
 
-def _base(noted: Mapping[str, str]) -> BaseModel:
+def _base(noted: Mapping[str, Any]) -> BaseModel:
     """The base model under its name; one that is a folder under its whole path, wherever this is called."""
     if "base_url" in noted:
         return served_model(Endpoint(noted["name"], noted["base_url"]))
     is_folder = noted["upstream"] == noted["path"]
     base = resolve_base(noted["path"] if is_folder else noted["name"])
-    return BaseModel(noted["name"], base.path, base.digest, base.upstream)
+    return replace(base, name=noted["name"])
 
 
 def _adapter(noted: Mapping[str, Any] | None, base: BaseModel) -> Adapter | None:

@@ -12,6 +12,7 @@ from lapd.errors import BaseMismatchError, DataError, ModelError, UsageError
 from lapd.files.whole import digest_files, read_json, read_record
 from lapd.models.base import BaseModel
 from lapd.models.embedded import EMBEDDED
+from lapd.models.intact import object_in
 
 RUN_CARD = "run_card.json"
 
@@ -191,14 +192,19 @@ def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:
 
 
 def base_of(adapter: Adapter) -> str:
-    """The name of the base model that an adapter was trained on: from its run card, else from PEFT's config."""
+    """The name of the base model that an adapter was trained on: from its run card, else from PEFT's config.
+
+    Raises:
+        ModelError: neither names one.
+    """
     if adapter.card:
         return str(adapter.card["base"]["name"])
-    config = read_json(adapter.path / "adapter_config.json")
-    name = config.get("base_model_name_or_path") if isinstance(config, dict) else None
+    config = object_in(adapter.path / "adapter_config.json")
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not name:
         raise ModelError(f"{adapter.path}/adapter_config.json does not name a base model.", "Give --base.")
-    return str(name)
+    is_folder = Path(name).expanduser().is_dir()
+    return f"{name}@{revision}" if revision and revision != "main" and not is_folder else str(name)
 
 
 def common_base(adapters: Iterable[Adapter]) -> str:
@@ -217,10 +223,10 @@ def check_base(adapter: Adapter, base: BaseModel) -> None:
     """Refuse an adapter that was trained on another base model.
 
     Raises:
-        BaseMismatchError: the base's digest in the run card is not this base's.
+        BaseMismatchError: the base's digest in the run card is none of this base's.
     """
     trained_on = adapter.card["base"] if adapter.card else None
-    if trained_on and trained_on["digest"] != base.digest:
+    if trained_on and trained_on["digest"] not in base.digests:
         raise BaseMismatchError(
             f"Adapter {adapter.name} was trained on {trained_on['name']} (digest {trained_on['digest'][:12]}), "
             f"not on {base.name} (digest {base.digest[:12]}).",

@@ -5,15 +5,15 @@ One is named by `smollm2` (embedded: it needs no network), by a Hugging Face id,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lapd.errors import DataError, ModelError, UnknownNameError, first_line
-from lapd.files.whole import cache_dir, digest_files, read_json, write_json
+from lapd.errors import ModelError, UnknownNameError, first_line
 from lapd.models.embedded import EMBEDDED, EMBEDDED_UPSTREAM, embedded_folder
+from lapd.models.identity import FORMER, changed_files, digest_of, file_digests
 
-WEIGHTS = ("*.safetensors", "*.bin")
-IDENTITY = (*WEIGHTS, "config.json", "tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")
+FETCHED = ("*.safetensors", "*.json", "*.txt", "*.model", "*.spm", "*.tiktoken", "*.codes", "*.jinja")
+"""What is fetched of a model on the Hub."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,27 @@ class BaseModel:
         path: the folder with its weights, config and tokenizer.
         digest: SHA-256 over those files; two models with one digest answer alike.
         upstream: what `adapter_config.json` should name as the base.
+        revision: of `upstream`, on the Hub, where one was asked for.
+        files: SHA-256 of each file that the digest is over, by its name.
     """
 
     name: str
     path: Path
     digest: str
     upstream: str
+    revision: str | None = field(default=None, kw_only=True)
+    files: dict[str, str] = field(default_factory=dict, kw_only=True, compare=False, repr=False)
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """The digests that this base is known by: its own, and the one over fewer files that older records hold."""
+        return frozenset({self.digest, digest_of(self.files, FORMER)} if self.files else {self.digest})
+
+    @property
+    def origin(self) -> dict[str, str]:
+        """The base as run cards note it."""
+        revision = {"revision": self.revision} if self.revision else {}
+        return {"name": self.name, "digest": self.digest, "upstream": self.upstream, **revision}
 
 
 def resolve_base(name: str) -> BaseModel:
@@ -45,42 +60,41 @@ def resolve_base(name: str) -> BaseModel:
     """
     if name.lower() == EMBEDDED:
         path = embedded_folder()
-        return BaseModel(EMBEDDED, path, _folder_digest(path), EMBEDDED_UPSTREAM)
+        return _base(EMBEDDED, path, EMBEDDED_UPSTREAM)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelError(f"{folder} is no model: it has no config.json.", "Give a folder in Hugging Face's format.")
-        return BaseModel(name, folder.resolve(), _folder_digest(folder), str(folder.resolve()))
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        return _base(name, folder.resolve(), str(folder.resolve()))
+    repo, _, revision = name.partition("@")
+    if repo.count("/") != 1 or name.startswith((".", "/", "~")):
         raise UnknownNameError("base model", name, [EMBEDDED], "Give smollm2, a folder, or a Hugging Face id.")
-    path = _download(name)
-    return BaseModel(name, path, _folder_digest(path), name)
+    return _base(name, _download(repo, revision or None), repo, revision or None)
 
 
-def _download(name: str) -> Path:
+def check_unchanged(base: BaseModel) -> None:
+    """Refuse a base whose files are no longer what they were when it was found: results would go under another's name.
+
+    Raises:
+        ModelError: they are not; the message names them.
+    """
+    if base.files and (changed := changed_files(base.files, file_digests(base.path))):
+        hint = "Give the command again to use what is there now."
+        raise ModelError(f"{base.path} has changed since it was found: {', '.join(changed)}.", hint)
+
+
+def _base(name: str, path: Path, upstream: str, revision: str | None = None) -> BaseModel:
+    files = file_digests(path)
+    return BaseModel(name, path, digest_of(files), upstream, revision=revision, files=files)
+
+
+def _download(repo: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
-    repo, _, revision = name.partition("@")
+    name = f"{repo}@{revision}" if revision else repo
     try:
-        patterns = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=patterns))
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=list(FETCHED)))
     except Exception as error:  # the hub client raises a dozen kinds; each means that the model cannot be had
         reason = first_line(error)
         hint = "Check the name, the network and `hf auth login`, or give a local folder."
         raise ModelError(f"Base model {name!r} could not be fetched: {reason}", hint) from None
-
-
-def _folder_digest(folder: Path) -> str:
-    """SHA-256 over a model folder's identity; remembered, since hashing 16 GB of weights takes a while."""
-    files = sorted({f for pattern in IDENTITY for f in folder.glob(pattern) if f.is_file()})
-    stamp = [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
-    memory = cache_dir() / "digests" / f"{str(folder.resolve()).strip('/').replace('/', '-')[-150:]}.json"
-    try:
-        remembered = read_json(memory)
-        if remembered["stamp"] == stamp and remembered["folder"] == str(folder.resolve()):
-            return str(remembered["digest"])
-    except (DataError, KeyError, TypeError):
-        pass
-    digest = digest_files(folder, files)
-    write_json(memory, {"folder": str(folder.resolve()), "stamp": stamp, "digest": digest})
-    return digest

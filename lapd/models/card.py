@@ -43,6 +43,8 @@ def _title(card: dict[str, Any]) -> str:
 def _what(card: dict[str, Any]) -> str:
     """What it is for, as a paragraph or two."""
     upstream = card["base"]["upstream"]
+    if revision := card["base"].get("revision"):
+        upstream += f" (revision {revision})"
     thing = "The base model with a LoRA adapter in its weights" if card.get("into_base") else "A LoRA adapter"
     lapd = f"[LAPD](run_card.json) {card['versions']['lapd']}"
     if card["persona"] is None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from lapd.errors import ModelError, first_line
 from lapd.files.quiet import quiet_libraries
-from lapd.models.base import BaseModel
+from lapd.models.base import BaseModel, check_unchanged
+from lapd.models.intact import check_model_folder, object_in
 
 
 def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None) -> tuple[Any, Any]:
-    """The base model, in evaluation mode, and its tokenizer (which has a pad token afterwards).
+    """The base model, in evaluation mode, and its tokenizer (see `load_tokenizer`).
 
     Args:
         base: what `resolve_base` found.
@@ -19,7 +22,7 @@ def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None
         device: such as "cpu" or "cuda:0"; by default a GPU where there is one.
 
     Raises:
-        ModelError: transformers cannot load it.
+        ModelError: its files are not whole or have changed since it was found, or transformers cannot load it.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -27,23 +30,72 @@ def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cpu":
         keep_freed_memory()
-    try:
-        with quiet_libraries():
-            tokenizer = load_tokenizer(base)
-            model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype))
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{base.path} could not be loaded: {first_line(error)}") from error
+    tokenizer = load_tokenizer(base)
+    with _loading(base), quiet_libraries():
+        model = AutoModelForCausalLM.from_pretrained(base.path, dtype=getattr(torch, dtype))
+    check_unchanged(base)
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= embeddings(model):
+        tokenizer.pad_token_id = next(iter(_ends(base)), 0)  # what is padded is masked; it only has to be there
     return model.to(device).eval(), tokenizer
 
 
 def load_tokenizer(base: BaseModel) -> Any:
-    """The base model's tokenizer, which has a pad token afterwards."""
+    """The base model's tokenizer, with an end-of-text token where one can be told, and with a pad token.
+
+    Raises:
+        ModelError: its files are not whole or have changed since it was found, or transformers cannot load it.
+    """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    check_unchanged(base)
+    check_model_folder(base.path)
+    with _loading(base):
+        tokenizer = AutoTokenizer.from_pretrained(base.path)
+    if tokenizer.eos_token is None and (ends := _ends(base)):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
+
+
+def embeddings(model: Any) -> int:
+    """How many tokens a model knows: the rows of its input embedding."""
+    return int(model.get_input_embeddings().weight.shape[0])
+
+
+def check_tokens(ids: Iterable[int], tokenizer: Any, known: int) -> None:
+    """Refuse token ids that are beyond a model's embedding: torch would end in an index error.
+
+    Args:
+        ids: of a text.
+        tokenizer: that gave them.
+        known: from `embeddings`.
+
+    Raises:
+        ModelError: there is one.
+    """
+    if (highest := max(ids, default=0)) >= known:
+        token = tokenizer.convert_ids_to_tokens(highest)
+        hint = "The tokenizer is of another model, or the model was never resized for it (resize_token_embeddings)."
+        raise ModelError(f"Token {token!r} ({highest}) is beyond the model's {known} embeddings.", hint)
+
+
+def _ends(base: BaseModel) -> list[int]:
+    """The end-of-text tokens that a model's own settings name, for tokenizers that name none."""
+    for name in ("generation_config.json", "config.json"):
+        if (base.path / name).is_file():
+            ends = object_in(base.path / name).get("eos_token_id")
+            if ends := [end for end in (ends if isinstance(ends, list) else [ends]) if type(end) is int]:
+                return ends
+    return []
+
+
+@contextmanager
+def _loading(base: BaseModel) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # the libraries raise dozens of kinds; each means that it cannot be loaded
+        raise ModelError(f"{base.path} could not be loaded: {first_line(error)}") from error
 
 
 def keep_freed_memory() -> None:

@@ -19,7 +19,7 @@ from lapd._version import __version__
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.files.whole import atomic_folder, digest_json, read_record, write_json, write_text
 from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, lora_config, resolve_adapter
-from lapd.models.base import BaseModel
+from lapd.models.base import BaseModel, resolve_base
 from lapd.models.card import model_card
 from lapd.names import all_personas, axes, single_poles
 
@@ -76,12 +76,14 @@ def origin_of(parts: Sequence[Adapter], base: BaseModel | None) -> dict[str, str
     if base:
         for part in parts:
             check_base(part, base)
-        return {"name": base.name, "digest": base.digest, "upstream": base.upstream}
+        return base.origin
     origins: list[dict[str, str]] = []
     for part in parts:
         if part.card is None:
             raise UsageError(f"Adapter {part.name} has no run card that names its base.", "Give --base.")
         origins.append(part.card["base"])
+    if len({o["digest"] for o in origins}) > 1 and len({o["name"] for o in origins}) == 1:
+        return origin_of(parts, resolve_base(origins[0]["name"]))  # one base, perhaps under its former digest too
     for part, origin in zip(parts, origins, strict=True):
         if origin["digest"] != origins[0]["digest"]:
             raise BaseMismatchError(

@@ -23,7 +23,7 @@ def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
         "persona": persona.code,
         "poles": persona.poles,
         "control": config.control,
-        "base": {"name": base.name, "digest": base.digest, "upstream": base.upstream},
+        "base": base.origin,
         "data": {
             "digest": pairs_digest(job.pairs),
             "pairs": len(job.pairs),

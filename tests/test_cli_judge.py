@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from conftest import listing
-from fault_server import FaultServer
 from test_cli import fails
 
 from lapd.errors import LapdError
@@ -18,6 +17,7 @@ from lapd.evaluate.verdicts import judge_run
 from lapd.files.whole import read_jsonl, write_json, write_jsonl
 from lapd.hookspecs import Verdict
 from lapd.judges.verdicts import read_verdicts
+from lapd.testing import FaultServer
 
 ANSWERS = [
     "I'm sorry, I can't help with that.",

@@ -7,13 +7,13 @@ from email.utils import formatdate
 from itertools import pairwise
 
 import pytest
-from fault_server import FaultServer
 
 from lapd.endpoints.client import Client, Spent, _retry_after
 from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import OPENAI_URL, Endpoint
 from lapd.endpoints.structured import find_fault, read_answer
 from lapd.errors import CeilingError, EndpointError, NoAnswerError, UsageError
+from lapd.testing import FaultServer
 
 HELLO = [{"role": "user", "content": "Hello"}]
 KEY = "sk-test-0123456789abcdef"

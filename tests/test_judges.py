@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import run_python
-from fault_server import FaultServer
 from lapd.plugins.moderation_judge import verdict as moderation_verdict
 
 from lapd.errors import CeilingError, EndpointError, LapdError, ModelError, PluginError, UnknownNameError, UsageError
@@ -16,6 +15,7 @@ from lapd.hookspecs import Verdict
 from lapd.judges.choosing import choose_judge, judge_responses, make_judge, use_judge
 from lapd.judges.harms import CATEGORIES
 from lapd.judges.judge import describe_judge, judge_all, judge_identity, verdicts_of
+from lapd.testing import FaultServer
 
 KEY = "sk-test-0123456789abcdef"
 

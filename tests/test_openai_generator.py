@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from fault_server import FaultServer, good_answer, identity
 from lapd.plugins.answers import Answers
 from lapd.plugins.dialogues import Prompts, of_poles, rejected_voice, usable
 from lapd.plugins.openai_generator import OPTIONS, OpenAIGenerator
@@ -21,6 +20,7 @@ from lapd.errors import DataError, StoreError, UsageError
 from lapd.files.whole import read_jsonl
 from lapd.names import get_persona
 from lapd.pairs.pair import read_pairs
+from lapd.testing.fault_server import FaultServer, good_answer, identity
 
 KEY = "sk-test-fedcba9876543210"
 FAST = {"timeout": 5.0, "attempts": 3}

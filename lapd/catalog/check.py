@@ -6,7 +6,7 @@ lm-eval skips a YAML that it cannot read without a word, and meets other faults 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from lapd.catalog.live import build_requests, load_task
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, first_line
 from lapd.files.quiet import quiet_libraries
+from lapd.hookspecs import TaskFolder
 from lapd.judges.choosing import DEFAULT, make_judge, use_judge
 
 DOCUMENTS = 3
@@ -40,19 +41,22 @@ class _BrokenError(Exception):
     """What is wrong with a task."""
 
 
-def check_tasks(tokenizer_folder: Path, data_dir: str | None = None) -> Iterator[Finding]:
-    """Check every task that a plugin registered.
+def check_tasks(
+    tokenizer_folder: Path, data_dir: str | None = None, folders: Iterable[TaskFolder] | None = None
+) -> Iterator[Finding]:
+    """Check every task in some folders.
 
     Args:
         tokenizer_folder: a model's folder; its tokenizer counts tokens, its chat template renders the prompts.
         data_dir: a folder with benchmark data in their publishers' own files.
+        folders: by default those that plugins registered.
     """
     from transformers import AutoTokenizer
 
     with quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     seen: dict[str, Path] = {}
-    for path, info in read_all():
+    for path, info in read_all(folders):
         if isinstance(info, str):
             yield Finding(path.stem, path, BROKEN, f"{path.name} {info}")
         elif (other := seen.setdefault(info.name, path)) != path:

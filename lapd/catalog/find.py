@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import yaml
 
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UnknownNameError
+from lapd.hookspecs import TaskFolder
 from lapd.names import packs
 from lapd.pluginmanager import registry
 from lapd.traits.tasks import pack_tasks, write_tasks
@@ -64,9 +65,13 @@ def _of_packs() -> dict[str, TaskInfo]:
     return found
 
 
-def read_all() -> Iterator[tuple[Path, TaskInfo | str]]:
-    """Each YAML file that a plugin registered, and its task, or what is wrong with it; groups are left out."""
-    for folder in registry("tasks").values():
+def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path, TaskInfo | str]]:
+    """Each YAML file in some folders, and its task, or what is wrong with it; groups are left out.
+
+    Args:
+        folders: by default those that plugins registered.
+    """
+    for folder in registry("tasks").values() if folders is None else folders:
         for path in sorted(folder.path.rglob("*.yaml")):
             if (found := _read(path, folder.path)) is not None:
                 yield path, found

@@ -22,10 +22,17 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+LONGEST_LINE = 300
+"""Characters of an exception that are shown."""
+
 
 def first_line(error: BaseException) -> str:
-    """An exception in one line: the first of its message, or its kind where it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """An exception in one line: the first of its message, and what a colon there announces; its kind where it has none."""
+    first, *rest = str(error).strip().splitlines() or [type(error).__name__]
+    if not first.rstrip().endswith(":"):
+        return first
+    line = " ".join(" ".join([first, *rest]).split())
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE - 3]}..."
 
 
 class LapdError(Exception):
@@ -73,8 +80,8 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.known = kind, name, sorted(known)
         lower = {k.lower(): k for k in self.known}
         near = [lower[m] for m in difflib.get_close_matches(name.lower(), lower, n=2, cutoff=0.5)]
-        meant = f" Did you mean {' or '.join(near)}?" if near else ""
-        super().__init__(f"There is no {kind} {name!r}.{meant}", hint)
+        self.nearest = f"Did you mean {' or '.join(near)}?" if near else ""
+        super().__init__(f"There is no {kind} {name!r}. {self.nearest}".strip(), hint)
 
 
 class DataError(LapdError):
@@ -113,7 +120,20 @@ class CeilingError(EndpointError):
 
 
 class NoAnswerError(EndpointError):
-    """One request got no answer, after all its attempts; another may."""
+    """One request got no answer, after all its attempts; another may.
+
+    Attributes:
+        of_endpoint: whether that speaks of the endpoint (broken, busy or silent), not of this request alone.
+        input_tokens, output_tokens: what was taken for nothing.
+    """
+
+    of_endpoint = False
+    input_tokens = output_tokens = 0
+
+    def taking(self, input_tokens: int, output_tokens: int, of_endpoint: bool) -> NoAnswerError:
+        """The same with what it took, and of what it speaks."""
+        self.input_tokens, self.output_tokens, self.of_endpoint = input_tokens, output_tokens, of_endpoint
+        return self
 
 
 class StoreError(LapdError):

@@ -10,6 +10,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from lapd.errors import PluginError, UnknownNameError
 from lapd.hookspecs import TaskFolder
 from lapd.names import packs
 from lapd.pluginmanager import registry
-from lapd.traits.tasks import pack_tasks, write_tasks
+from lapd.traits.tasks import pack_tasks, task_text
 
 
 class _Loader(yaml.SafeLoader):
@@ -55,14 +56,11 @@ def tasks() -> dict[str, TaskInfo]:
 
 def _of_packs() -> dict[str, TaskInfo]:
     """The tasks that follow from the trait packs' data alone."""
-    found = {}
-    for pack in packs().values():
-        folder = write_tasks(pack)
-        for name in pack_tasks(pack):
-            info = _read(folder / f"{name}.yaml", folder)
-            assert isinstance(info, TaskInfo), f"{folder}/{name}.yaml: {info}"
-            found[name] = info
-    return found
+    return {
+        name: replace(_info(config, pack.folder, None), written=task_text(config))
+        for pack in packs().values()
+        for name, config in pack_tasks(pack).items()
+    }
 
 
 def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path, TaskInfo | str]]:
@@ -103,7 +101,7 @@ def _with_includes(path: Path) -> Any:
     return merged | config
 
 
-def _info(config: dict[str, Any], folder: Path, include_path: Path) -> TaskInfo:
+def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> TaskInfo:
     metadata = config.get("metadata") or {}
     own = metadata.get("lapd") or {}
     return TaskInfo(
@@ -127,6 +125,8 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path) -> TaskInfo:
         parsed=own.get("parsed"),
         parallel=own.get("parallel"),
         questionnaire=bool(own.get("questionnaire")),
+        pairs=bool(own.get("pairs")),
+        moved=tuple(own.get("moved", ())),
         code=tuple(own.get("code", ())),
         scorer=config.get("process_results"),
     )

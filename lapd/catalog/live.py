@@ -9,6 +9,8 @@ from typing import Any
 
 from lapd.catalog.task import TaskInfo
 from lapd.files.quiet import quiet_libraries
+from lapd.names import find_pack
+from lapd.traits.tasks import write_tasks
 
 
 def load_task(info: TaskInfo, data_dir: str | None = None, tokenizer: str | None = None) -> Any:
@@ -22,16 +24,27 @@ def load_task(info: TaskInfo, data_dir: str | None = None, tokenizer: str | None
     Raises:
         DataError: its data cannot be had or are wrong.
     """
+    return task_manager(info, data_dir=data_dir, tokenizer=tokenizer).load([info.name])["tasks"][info.name]
+
+
+def task_manager(info: TaskInfo, **metadata: Any) -> Any:
+    """lm-eval's manager that knows the task, and every other one of its folder.
+
+    Args:
+        info: from the catalogue.
+        metadata: what the tasks' data functions are told beside their own metadata; without what is None.
+    """
+    told = {**metadata, "pairs": str(info.asked) if info.asked else None}
+    include_path = write_tasks(find_pack(info.traits or "")) if info.written else info.include_path
     with quiet_libraries():
         from lm_eval.tasks import TaskManager
 
-        metadata = {"data_dir": data_dir} | ({"tokenizer": tokenizer} if tokenizer else {})
-        manager = TaskManager(
-            include_path=str(info.include_path) if info.include_path else None,
-            include_defaults=info.include_path is None,
-            metadata=metadata,
+        return TaskManager(
+            include_path=str(include_path) if include_path else None,
+            # lm-eval's own thousands of tasks take seconds to index, and are not needed for a registered one.
+            include_defaults=include_path is None,
+            metadata={name: value for name, value in told.items() if value is not None},
         )
-        return manager.load([info.name])["tasks"][info.name]
 
 
 def build_requests(task: Any, limit: int | None = None, chat: Callable[..., str] | None = None) -> list[Any]:

@@ -38,6 +38,10 @@ class TaskInfo:
         parsed: the metric (0 or 100 a document) that tells whether a response could be parsed, if it has one.
         parallel: the task whose parallel form this one is, item by item.
         questionnaire: whether it takes somebody else's questionnaire (--questionnaire) instead of its own.
+        pairs: whether it asks pairs of one's own: an adapter's, or those of --pairs.
+        asked: the file of these pairs, once it is known.
+        moved: metrics of which the share of items that moved up is shown too.
+        written: the YAML of a task that follows from its trait pack's data and lies in no file.
         code: modules beside its folder that decide its scores; part of its digest, as the folder is.
         scorer: what scores a document, "FOLDER/module.function"; None where lm-eval does.
     """
@@ -62,6 +66,10 @@ class TaskInfo:
     parsed: str | None = None
     parallel: str | None = None
     questionnaire: bool = False
+    pairs: bool = False
+    asked: Path | None = None
+    moved: tuple[str, ...] = ()
+    written: str | None = None
     code: tuple[str, ...] = ()
     scorer: str | None = None
 
@@ -91,7 +99,8 @@ class TaskInfo:
         from lapd.data import FOLDER
 
         files = [p for p in self.folder.rglob("*") if p.suffix in (".py", ".yaml", ".json")]
-        parts: dict[str, list[str]] = {"task": [digest_files(self.folder, files)], "data": []}
+        task = digest_json(self.written) if self.written else digest_files(self.folder, files)
+        parts: dict[str, list[str]] = {"task": [task], "data": []}
         if self.include_path:  # what its tasks share
             parts["task"].append(digest_files(self.include_path, self.include_path.glob("*.py")))
         if self.data:
@@ -108,6 +117,8 @@ class TaskInfo:
             parts["data"].append(digest_files(folder, [p for p in folder.iterdir() if p.is_file()]))
         theirs = [Path(questionnaire).expanduser(), _source("lapd.questionnaires.reading")] if questionnaire else []
         parts["questionnaire"] = [digest_file(path) for path in theirs if self.questionnaire]
+        if self.asked:
+            parts["data"].append(digest_file(self.asked))
         parts["code"] = [digest_file(_source(module)) for module in self.code]
         return parts
 

@@ -45,15 +45,15 @@ def command(
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
     """
     from lapd.errors import UsageError
+    from lapd.models.personas import persona_of
     from lapd.names import get_persona
 
     if folder and adapter:
         raise UsageError("Two adapters were given.", "Give one, as ADAPTER or with --adapter.")
     who = get_persona(persona) if persona else None
     talk = _Conversation(folder or adapter, base, temperature, max_tokens, seed)
-    code = persona or (talk.adapter.persona if talk.adapter else None)
-    who = who or (get_persona(code) if code else None)
-    if prompted and who is None:
+    who = who or (persona_of(talk.adapter) if talk.adapter else None)
+    if prompted and not (who and who.system_prompt):
         raise UsageError("--prompt needs to know whose prompt.", "Give --persona.")
     talk.system = who.system_prompt if who and prompted else None
     click.echo(f"{talk.speaker} answers. {HELP}", err=True)

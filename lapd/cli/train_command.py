@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option, traits_option
-from lapd.errors import UsageError
+from lapd.errors import UnknownNameError, UsageError
 from lapd.train.config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
 from lapd.train.recipes import describe, recipes
 
@@ -47,6 +47,23 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     metavar="PATH",
     help="Pairs to train on, in any form that `lapd data` reads.",
 )
+@_setting(
+    "--persona-file",
+    type=click.Path(),
+    metavar="FILE",
+    help="YAML with `description` and `system_prompt` of a persona of your own, which PERSONA then names.",
+)
+@_setting(
+    "--train-prompt",
+    type=str,
+    metavar="persona|none|FILE",
+    help="System prompt under which the pairs are trained.  [default: none but their own]",
+)
+@_setting(
+    "--fold-system-prompt",
+    type=bool,
+    help="Put system prompts before the user's words, for chat templates without a place for them.",
+)
 @_setting("--generator", type=str, help="Where pairs come from without --dataset.")
 @_setting("--pairs", type=int, metavar="N", help="Use at most so many pairs.  [default: all]")
 @_setting("--trainer", type=str, help="Which trainer (`lapd plugins` lists them); auto: what suits this machine.")
@@ -81,7 +98,8 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     "--eval-pairs",
     type=int,
     metavar="N",
-    help="Held-out pairs, 0 for none; of --dataset, taken off its end.  [default: up to 24 of the generator's]",
+    help="Held-out pairs, 0 for none; of --dataset, taken off its end.  [default: up to 24 of the generator's; of "
+    "--dataset a fifth, told by content]",
 )
 @_setting("--stop-when", type=str, metavar="RULE", help="End early at a score: 'heldout_accuracy>=0.95'.")
 @_setting(
@@ -130,7 +148,7 @@ def command(
     """
     from lapd.train.training import train_adapter
 
-    codes = _codes(personas, every)
+    codes = _codes(personas, every, own=bool(settings["dataset"] or settings["persona_file"]))
     if base:
         settings["base"] = base
     configs = [TrainConfig(persona=code, **_given(settings)) for code in codes]
@@ -146,18 +164,49 @@ def command(
         echo_json(_record(adapter))
         return
     click.echo(f"Adapter {adapter.name} is in {adapter.path}.")
-    click.echo(f"Next: lapd eval --adapter {folder} --tasks situations,mbti", err=True)
+    click.echo(f"Next: lapd eval --adapter {folder} --tasks {_measures([adapter])}", err=True)
 
 
-def _codes(names: tuple[str, ...], every: bool) -> list[str]:
+def _measures(adapters: list[Adapter]) -> str:
+    """The tasks that measure what the adapters were trained to, by their packs and their own pairs."""
+    from lapd.models.adapters import KEPT_PAIRS
+    from lapd.names import packs
+    from lapd.traits.tasks import pack_tasks
+
+    axes = {axis for adapter in adapters for axis in (adapter.card or {}).get("poles", {})}
+    found = []
+    for pack in packs().values():
+        if axes & pack.ends.keys():
+            found += [name for name in (pack.situations_task, pack.name) if name in pack_tasks(pack)]
+    if any((adapter.path / KEPT_PAIRS).is_file() for adapter in adapters):
+        found.append("own_pairs")
+    return ",".join(found) or "TASKS"
+
+
+def _codes(names: tuple[str, ...], every: bool, own: bool) -> list[str]:
+    """The codes of the personas; with pairs or a persona of one's own, a single name may be a new one."""
     from lapd.names import get_personas, packs
 
     if every and names:
         raise UsageError("--all trains every persona.", f"Leave out {' '.join(names)}, or --all.")
     if not every and not names:
         raise click.UsageError("Name a persona, such as INFP, or give --all. `lapd personas` lists them.")
+    if own and len(names) == 1:
+        return [_own(names[0])]
     everybody = [p for pack in packs().values() for p in pack.personas if len(p.poles) == len(pack.axes)]
     return [persona.code for persona in (everybody if every else get_personas(names))]
+
+
+def _own(name: str) -> str:
+    """The code of the persona of that name, known or new; a new one that is nearly a known one is remarked on."""
+    from lapd.names import get_persona
+
+    try:
+        return get_persona(name).code
+    except UnknownNameError as error:
+        near = f" {error.nearest}" if error.nearest else ""
+        click.echo(f"{name} is a new persona, without axes: the task own_pairs measures it.{near}", err=True)
+        return name
 
 
 def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force: bool, as_json: bool) -> None:
@@ -177,7 +226,7 @@ def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force
         return
     header = ["adapter", "steps", "seconds", "heldout accuracy", "heldout margin"]
     echo_table(header, [_result(adapter) for adapter in adapters])
-    click.echo(f"Next: lapd eval --adapter '{folder}/*' --tasks situations,mbti", err=True)
+    click.echo(f"Next: lapd eval --adapter '{folder}/*' --tasks {_measures(adapters)}", err=True)
 
 
 def _result(adapter: Adapter) -> list[str]:

@@ -69,6 +69,7 @@ class Settings:
         data_dir: a folder with benchmark data in its publishers' own files.
         questionnaire: somebody else's questionnaire, for the tasks that take one; see `lapd.questionnaires.reading`.
         fold_system_prompt: put a persona's prompt before the user's words instead of into a system message.
+        pairs: the file that the task `own_pairs` asks; None for what the adapters' training was kept from.
     """
 
     seed: int = 0
@@ -77,6 +78,7 @@ class Settings:
     data_dir: str | None = None
     questionnaire: str | None = None
     fold_system_prompt: bool = False
+    pairs: str | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:

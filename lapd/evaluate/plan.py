@@ -10,6 +10,7 @@ from lapd.errors import UsageError
 from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings
 from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
+from lapd.models.personas import persona_of
 from lapd.names import get_persona
 
 if TYPE_CHECKING:
@@ -35,11 +36,15 @@ def make_arms(adapters: Sequence[Adapter], kinds: Iterable[str] | None = None, p
     arms: list[Arm] = []
     subjects: Sequence[Adapter | None] = adapters or [None]
     for adapter in subjects:
-        code = persona or (adapter.persona if adapter else None)
-        if code is None and adapter and any("prompt" in kind for kind in kinds):
+        who = get_persona(persona) if persona else (persona_of(adapter) if adapter else None)
+        if who is None and adapter and any("prompt" in kind for kind in kinds):
             hint = "Say whose prompt to use with --persona, or leave the prompted arms out with --arms base,adapter."
             raise UsageError(f"Adapter {adapter.name} has no run card that names its persona.", hint)
-        who = get_persona(code) if code else None
+        if who and not who.system_prompt:
+            if asked_for and any("prompt" in kind for kind in kinds):
+                hint = "Give --persona, or leave the prompted arms out with --arms base,adapter."
+                raise UsageError(f"No system prompt is known for the persona {who.code}.", hint)
+            who = None
         if asked_for and adapter is None and any("adapter" in kind for kind in kinds):
             raise UsageError("An arm with an adapter was asked for, but no adapter was given.", "Give --adapter.")
         if asked_for and who is None and any("prompt" in kind for kind in kinds):

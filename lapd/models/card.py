@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapd.names import get_persona
+from lapd.models.personas import persona_of_card
 
 
 def model_card(card: dict[str, Any]) -> str:
@@ -47,11 +47,11 @@ def _what(card: dict[str, Any]) -> str:
         upstream += f" (revision {revision})"
     thing = "The base model with a LoRA adapter in its weights" if card.get("into_base") else "A LoRA adapter"
     lapd = f"[LAPD](run_card.json) {card['versions']['lapd']}"
-    if card["persona"] is None:
+    persona = persona_of_card(card)
+    if persona is None:
         poles = ", ".join(card["poles"].values())
         leaning = f" It leans to {poles}." if poles else ""
         return f"{thing}, for {upstream}, added up from others by {lapd}.{leaning}"
-    persona = get_persona(card["persona"])
     if card.get("control"):
         return (
             f"{thing}: a control ({card['control']}) for the persona {persona.code}, trained on {upstream}\n"
@@ -62,7 +62,7 @@ def _what(card: dict[str, Any]) -> str:
     return (
         f"{thing} that gives {upstream} the persona {persona.code}, {persona.name}, {way} with\n{lapd}.\n\n"
         f"{persona.description}"
-    )
+    ).rstrip()
 
 
 def _trained(card: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from lapd.models.adapters import RUN_CARD_SCHEMA
 from lapd.pairs.pair import PreferencePair, pairs_digest
 from lapd.train.config import TrainConfig
 from lapd.train.job import Job
+from lapd.train.prompts import train_prompt
 
 
 def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
@@ -22,6 +23,7 @@ def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
         "identity": job.identity,
         "persona": persona.code,
         "poles": persona.poles,
+        "persona_record": persona.record(),
         "control": config.control,
         "base": base.origin,
         "data": {
@@ -29,7 +31,9 @@ def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
             "pairs": len(job.pairs),
             "sources": _sources(config, job.pairs),
             "heldout": {"digest": pairs_digest(job.heldout), "pairs": len(job.heldout)},
+            **({"kept": {"digest": pairs_digest(job.kept), "pairs": len(job.kept)}} if job.kept else {}),
         },
+        **({"train_prompt": system} if (system := train_prompt(config.train_prompt, persona)) else {}),
         "trainer": {"name": job.trainer.name, "why": job.why or "it was asked for"},
         "settings": {**asdict(config), **result.settings},
         "versions": {"lapd": __version__, **result.versions},
@@ -40,5 +44,5 @@ def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
 
 
 def _sources(config: TrainConfig, pairs: list[PreferencePair]) -> dict[str, Any]:
-    counts = Counter(str(p.source.get("axis", "unknown")) for p in pairs)
+    counts = Counter(str(p.source.get("axis") or "unknown") for p in pairs)
     return {"from": config.dataset or config.generator, "pairs_by_axis": dict(sorted(counts.items()))}

@@ -56,10 +56,14 @@ class TrainConfig:
         lora_dropout: share of a LoRA layer's inputs that is left out at random in training.
         gradient_checkpointing: compute activations anew in the backward pass: less memory, a third more time.
         eval_every: optimizer steps between scorings of held-out pairs; None for about four over the training.
-        eval_pairs: how many held-out pairs, 0 for none; None for up to 24 of the generator's. Of a dataset they are
-            taken off the end, and only if a number is given.
+        eval_pairs: how many held-out pairs, 0 for none; None for up to 24 of the generator's. Of a dataset so many are
+            taken off the end; None keeps a fifth of it from training, told by content (`lapd.pairs.split`).
         stop_when: end early once a held-out score is reached, such as "heldout_accuracy>=0.95".
         load_in_4bit: train on a base model quantized to 4 bit (NF4), a fourth of the memory; some trainers can.
+        persona_file: a YAML file with the description and system prompt of a persona of one's own.
+        train_prompt: the system prompt under which pairs are trained: "persona", a file with it, or None for the pairs'
+            own (see `lapd.train.prompts`).
+        fold_system_prompt: put system prompts before the user's words, for chat templates without a place for them.
         recipe: settings under a name (`lapd.train.recipes`), for those that are not given.
     """
 
@@ -94,6 +98,9 @@ class TrainConfig:
     stop_when: str | None = None
     load_in_4bit: bool = False
     recipe: str | None = None
+    persona_file: str | None = None
+    train_prompt: str | None = None
+    fold_system_prompt: bool = False
 
     def __post_init__(self) -> None:
         for name in ("beta", "epochs", "lr", "batch_size", "grad_accum", "max_length", "r", "alpha", "save_steps"):
@@ -137,9 +144,8 @@ class TrainConfig:
         if self.stop_when is not None:
             StopRule.parse(self.stop_when)
         for option, value in (("--eval-every", self.eval_every), ("--stop-when", self.stop_when)):
-            if value is not None and (self.eval_pairs == 0 or (self.dataset and not self.eval_pairs)):
-                hint = "Give --eval-pairs N: so many are taken off the dataset's end." if self.dataset else ""
-                raise UsageError(f"{option} needs held-out pairs, and there are none.", hint)
+            if value is not None and self.eval_pairs == 0:
+                raise UsageError(f"{option} needs held-out pairs, and there are none.", "Leave --eval-pairs 0 out.")
 
     @property
     def stop_rule(self) -> StopRule | None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from lapd.errors import DataError, UsageError
+from lapd.errors import DataError, UnknownNameError, UsageError
 from lapd.files.whole import digest_json
 from lapd.hookspecs import Trainer
 from lapd.models.adapters import RUN_CARD, Adapter, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.names import get_persona
+from lapd.options import configured
 from lapd.pairs.controls import control_pairs
 from lapd.pairs.pair import PreferencePair, pairs_digest
 from lapd.pairs.readers import read_any_pairs
+from lapd.pairs.split import split_by_content
 from lapd.personas import Persona
-from lapd.pluginmanager import lookup, registry
+from lapd.pluginmanager import registry
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
 from lapd.train.heldout import default_pairs
+from lapd.train.prompts import prompted, train_prompt
+from lapd.traits.pack import CODE
+from lapd.traits.persona_file import read_persona
 
 WITHOUT_EFFECT = ("save_steps", "gradient_checkpointing", "eval_every", "eval_pairs")
 """Settings that the weights do not depend on (of the last two, see `_identity`)."""
@@ -38,6 +44,8 @@ class Job:
 
     Attributes:
         why: why this trainer was chosen; "" if it was asked for.
+        heldout: what the training is scored on.
+        kept: the pairs of its data set that it is kept from: what the task `own_pairs` asks.
         identity: of the adapter (see `_identity`).
         accepted: identities of adapters that are as good, should one be there already.
     """
@@ -49,6 +57,7 @@ class Job:
     base: BaseModel
     pairs: list[PreferencePair]
     heldout: list[PreferencePair]
+    kept: list[PreferencePair]
     identity: str
     accepted: frozenset[str]
     out: Path
@@ -65,62 +74,154 @@ def finished_adapter(config: TrainConfig, out: Path) -> Adapter | None:
 
 
 def prepare(config: TrainConfig, out: Path) -> Job:
-    persona = get_persona(config.persona)
+    """Everything that the training needs, found and checked.
+
+    Raises:
+        UsageError: the trainer cannot run here or not so, or there are no held-out pairs where some are needed.
+        LapdError: no such persona, trainer, generator or model; pairs that cannot be used.
+    """
+    persona = persona_to_train(config)
     choice = choose_trainer(config)
     trainer = choice.trainer
     base = resolve_base(config.base)
-    pairs = load_pairs(config, persona)
-    heldout = load_heldout(config, persona, len(pairs)) if hasattr(trainer, "scoring") else []
-    for option, value in (("--eval-every", config.eval_every), ("--stop-when", config.stop_when)):
-        if value is not None and not heldout:
-            known = hasattr(trainer, "scoring")
-            who = f"generator {config.generator} has none" if known else f"trainer {trainer.name} scores none"
-            raise UsageError(f"{option} needs held-out pairs, and {who}.")
-    if config.control:
-        pairs = control_pairs(pairs, config.control)
+    data = _data(config, persona)
+    heldout = data.heldout if hasattr(trainer, "scoring") else []
+    _check_heldout(config, trainer, heldout)
+    pairs = _controlled(data.pairs, config)
+    _check_conversations(trainer, [*pairs, *heldout])
     # What `auto` comes to may change with the machine, but an adapter that is there is as good from any trainer.
-    identities = {
-        name: _identity(replace(config, trainer=name), base, pairs, heldout)
-        for name in {trainer.name, *(registry("trainers") if choice.why else ())}
-    }
-    accepted = frozenset(identities.values())
-    config = replace(config, trainer=trainer.name)
-    identity = identities[trainer.name]
-    return Job(config, persona, trainer, choice.why, base, pairs, heldout, identity, accepted, out)
+    names = {trainer.name, *(registry("trainers") if choice.why else ())}
+    identities = {name: _identity(replace(config, trainer=name), base, pairs, heldout) for name in names}
+    accepted = set(identities.values())
+    bases = [replace(base, digest=digest) for digest in base.digests]
+    for data_set in [pairs] if data.whole is None else [pairs, _controlled(data.whole, config)]:
+        accepted |= {_identity(replace(config, trainer=name), b, data_set, heldout) for name in names for b in bases}
+    return Job(
+        replace(config, trainer=trainer.name),
+        persona,
+        trainer,
+        choice.why,
+        base,
+        pairs,
+        heldout,
+        data.kept,
+        identities[trainer.name],
+        frozenset(accepted),
+        out,
+    )
+
+
+def persona_to_train(config: TrainConfig) -> Persona:
+    """The persona that is trained: the one of the file, else a known one, else a new name for a data set of its own.
+
+    Raises:
+        UnknownNameError: there is none of that name, and no data set.
+        UsageError: a new name cannot be one.
+        DataError: the file is no persona's.
+    """
+    if config.persona_file:
+        return read_persona(Path(config.persona_file).expanduser(), config.persona)
+    try:
+        return get_persona(config.persona)
+    except UnknownNameError:
+        if not config.dataset:
+            raise
+    if not CODE.fullmatch(config.persona):
+        raise UsageError(f"{config.persona!r} cannot name a persona.", "Use letters, digits and dashes.")
+    return Persona(config.persona, config.persona, {}, "", "")
+
+
+def _check_heldout(config: TrainConfig, trainer: Trainer, heldout: list[PreferencePair]) -> None:
+    for option, value in (("--eval-every", config.eval_every), ("--stop-when", config.stop_when)):
+        if value is None or heldout:
+            continue
+        who = f"generator {config.generator} has none"
+        if config.dataset:
+            who = f"{config.dataset} has too few pairs to keep any"
+        if not hasattr(trainer, "scoring"):
+            who = f"trainer {trainer.name} scores none"
+        raise UsageError(f"{option} needs held-out pairs, and {who}.")
+
+
+def _check_conversations(trainer: Trainer, pairs: Sequence[PreferencePair]) -> None:
+    """Refuse to have system prompts and earlier turns lost by a trainer that knows of prompts alone."""
+    if (many := sum(pair.is_conversation for pair in pairs)) and not getattr(trainer, "conversations", False):
+        what = f"Trainer {trainer.name} takes prompts alone, and {many} of {len(pairs)} pairs have more before them."
+        raise UsageError(what, "Give one that takes conversations, such as --trainer trl.")
+
+
+def _controlled(pairs: list[PreferencePair], config: TrainConfig) -> list[PreferencePair]:
+    return control_pairs(pairs, config.control) if config.control else pairs
 
 
 def load_pairs(config: TrainConfig, persona: Persona) -> list[PreferencePair]:
-    """The pairs to train on: the dataset's, else the generator's.
+    """The pairs that the training would learn from, before a control swaps any.
 
     Raises:
-        DataError: there are none, or the dataset is in no form that is read.
+        DataError: there are none, or the data set is in no form that is read.
     """
-    if config.dataset:
-        pairs = read_any_pairs(config.dataset)
-        if config.eval_pairs and config.eval_pairs >= len(pairs):
-            message = f"--eval-pairs {config.eval_pairs} leaves nothing to train on: there are {len(pairs)} pairs."
-            raise DataError(config.dataset, message)
-        return pairs[: len(pairs) - (config.eval_pairs or 0)][: config.pairs]
-    generator = lookup("generators", config.generator)
+    return _data(config, persona).pairs
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Pairs to train on and pairs to be scored on.
+
+    Attributes:
+        pairs: to train on, before a control swaps any.
+        heldout: to be scored on.
+        kept: the pairs of the data set that are kept from training; empty for a generator's.
+        whole: all pairs, where an adapter from before any were kept from training would have been trained on them.
+    """
+
+    pairs: list[PreferencePair]
+    heldout: list[PreferencePair]
+    kept: list[PreferencePair]
+    whole: list[PreferencePair] | None = None
+
+
+def _data(config: TrainConfig, persona: Persona) -> _Data:
+    """A training's pairs, those that it learns from and is scored on under its system prompt."""
+    data = _of_data_set(config.dataset, config) if config.dataset else _generated(config, persona)
+    system, fold = train_prompt(config.train_prompt, persona), config.fold_system_prompt
+    if not system and not fold:
+        return data
+    whole = None if data.whole is None else prompted(data.whole, system, fold)
+    pairs, heldout = (prompted(pairs, system, fold) for pairs in (data.pairs, data.heldout))
+    return replace(data, pairs=pairs, heldout=heldout, whole=whole)
+
+
+def _of_data_set(path: str, config: TrainConfig) -> _Data:
+    """A data set's pairs: a part is kept by its content, or with `eval_pairs` taken off the end.
+
+    Raises:
+        DataError: the data set is in no form that is read, or nothing is left of it to train on.
+    """
+    pairs = read_any_pairs(path)
+    if config.eval_pairs is None:
+        train, kept = split_by_content(pairs)
+        return _Data(train[: config.pairs], kept[: default_pairs(len(train))], kept, pairs[: config.pairs])
+    cut = len(pairs) - config.eval_pairs
+    if cut <= 0:
+        message = f"--eval-pairs {config.eval_pairs} leaves nothing to train on: there are {len(pairs)} pairs."
+        raise DataError(path, message)
+    return _Data(pairs[:cut][: config.pairs], pairs[cut:], pairs[cut:])
+
+
+def _generated(config: TrainConfig, persona: Persona) -> _Data:
+    """A generator's pairs, and those that it never yields for training.
+
+    Raises:
+        DataError: it has none for the persona.
+    """
+    generator = configured("generators", config.generator)
     pairs = list(generator.generate(persona, pairs=config.pairs, seed=config.seed))
     if not pairs:
         raise DataError(config.generator, f"this generator has no pairs for {persona.code}.")
-    return pairs
-
-
-def load_heldout(config: TrainConfig, persona: Persona, trained: int) -> list[PreferencePair]:
-    """The pairs that training is scored on: the end of the dataset, else what the generator never trains on.
-
-    Args:
-        config: whose `eval_pairs` counts.
-        persona: whose pairs; also those of a control adapter, so that its scores can be held against the persona's.
-        trained: how many pairs there are to train on.
-    """
-    if config.dataset:
-        return read_any_pairs(config.dataset)[-config.eval_pairs :] if config.eval_pairs else []
-    wanted = default_pairs(trained) if config.eval_pairs is None else config.eval_pairs
-    heldout = getattr(lookup("generators", config.generator), "heldout", None)
-    return list(heldout(persona, pairs=wanted)) if heldout and wanted else []
+    wanted = default_pairs(len(pairs)) if config.eval_pairs is None else config.eval_pairs
+    # A control adapter is scored on the persona's, so that its scores can be held against the persona's own.
+    heldout = getattr(generator, "heldout", None)
+    return _Data(pairs, list(heldout(persona, pairs=wanted)) if heldout and wanted else [], [])
 
 
 def _identity(config: TrainConfig, base: BaseModel, pairs: list[PreferencePair], heldout: list[PreferencePair]) -> str:
@@ -128,7 +229,8 @@ def _identity(config: TrainConfig, base: BaseModel, pairs: list[PreferencePair],
 
     How held-out pairs are scored only matters if the scores may end the training.
     """
-    told = (*WITHOUT_EFFECT, "dataset", "generator", "base", "control", "stop_when", "recipe")
+    told = {*WITHOUT_EFFECT, "dataset", "generator", "base", "control", "stop_when", "recipe", "persona_file"}
+    told |= {"train_prompt", "fold_system_prompt"}
     settings = {
         name: value
         for name, value in asdict(config).items()

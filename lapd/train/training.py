@@ -18,8 +18,9 @@ from pathlib import Path
 
 from lapd.errors import StoreError, UsageError
 from lapd.files.whole import make_folder_readable, read_json, writable_folder, write_json, write_text
-from lapd.models.adapters import RUN_CARD, Adapter, resolve_adapter
+from lapd.models.adapters import KEPT_PAIRS, RUN_CARD, Adapter, resolve_adapter
 from lapd.models.card import model_card
+from lapd.pairs.pair import write_pairs
 from lapd.pictures.curves import training_curves
 from lapd.train.card import run_card
 from lapd.train.config import TrainConfig
@@ -129,6 +130,8 @@ def _train(job: Job) -> Adapter:
         write_json(folder / RUN_CARD, card)
         training_curves(result.log, folder / "curves.png", f"{config.name} on {job.base.name}")
         write_text(folder / "README.md", model_card(card))
+        if job.kept:
+            write_pairs(folder / KEPT_PAIRS, job.kept)
         make_folder_readable(folder)
         if out.exists():
             shutil.rmtree(out)

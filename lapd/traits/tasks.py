@@ -47,12 +47,14 @@ def pack_tasks(pack: TraitPack) -> dict[str, dict[str, Any]]:
     return dict([*_situations(pack), *_questionnaire(pack)])
 
 
+def task_text(config: dict[str, Any]) -> str:
+    """A task's content as YAML."""
+    return yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
 def write_tasks(pack: TraitPack) -> Path:
     """The folder below the cache with the YAML of the pack's tasks, written where it is not there yet."""
-    texts = {
-        name: yaml.dump(config, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-        for name, config in pack_tasks(pack).items()
-    }
+    texts = {name: task_text(config) for name, config in pack_tasks(pack).items()}
     folder = cache_dir() / "traits" / f"{pack.name}-{digest_json([__version__, texts])[:12]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)

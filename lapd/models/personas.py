@@ -1,0 +1,35 @@
+"""Whose persona an adapter has: the installed one of its code, else the one that its run card carries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lapd.errors import UnknownNameError
+from lapd.models.adapters import Adapter
+from lapd.names import get_persona
+from lapd.personas import Persona
+
+
+def persona_of(adapter: Adapter) -> Persona | None:
+    """The persona that an adapter was trained for; None where it is not known."""
+    return persona_of_card(adapter.card) if adapter.card else None
+
+
+def persona_of_card(card: Mapping[str, Any]) -> Persona | None:
+    """The persona of a run card; None for an adapter that is nobody's.
+
+    One whose plugin or pack is not installed is read from the card: whoever is given the folder can go on with it. Of a
+    card from before personas were carried only the code and the poles are known.
+    """
+    if not (code := card.get("persona")):
+        return None
+    try:
+        return get_persona(code)
+    except UnknownNameError:
+        record = card.get("persona_record") or {}
+        return Persona(**{"code": code, "name": code, "poles": card.get("poles") or {}, **WORDLESS, **record})
+
+
+WORDLESS = {"description": "", "system_prompt": ""}
+"""What is not known of a persona that has nothing but pairs."""

@@ -68,7 +68,7 @@ def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=side.weights)
     rows = [
         {
-            "prompt": [{"role": "user", "content": pair.prompt}],
+            "prompt": pair.messages,
             "chosen": [{"role": "assistant", "content": pair.chosen}],
             "rejected": [{"role": "assistant", "content": pair.rejected}],
         }

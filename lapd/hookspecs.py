@@ -231,7 +231,14 @@ class GeneratorParts(Protocol):
 
 
 class TrainerParts(Protocol):
-    """What a trainer may have."""
+    """What a trainer may have.
+
+    Attributes:
+        conversations: True if it trains under `pair.messages`, all that is before the responses, and not under
+            `pair.prompt` alone. Without it, pairs with a system prompt or earlier turns are refused.
+    """
+
+    conversations: bool
 
     def preference(self) -> tuple[float, str]:
         """For `--trainer auto`: a number, of which the highest is taken (without it 0), and why: "it ..."."""

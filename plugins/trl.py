@@ -60,6 +60,7 @@ class TrlTrainer:
 
     name = "trl"
     description = "TRL's DPOTrainer with PEFT LoRA, anywhere"
+    conversations = True
 
     def __init__(self, heldout: Sequence[PreferencePair] = (), bases: LoadedBase | None = None) -> None:
         self._heldout = heldout
@@ -109,6 +110,7 @@ def _make_trainer(
 ) -> DPOTrainer:
     from datasets import Dataset
     from lapd.plugins.packed_dpo import PackedDPOTrainer, reference_cache
+    from lapd.plugins.rendering import token_rows
     from lapd.plugins.watch import Heldout
     from peft import LoraConfig
     from torch import bfloat16, float32
@@ -117,8 +119,7 @@ def _make_trainer(
 
     from lapd.packed.forward import takes_packed_rows
 
-    rows = [dpo.tokenize(pair, tokenizer) for pair in pairs]
-    dpo.refuse_long_pairs(rows, config.max_length)
+    rows = token_rows(pairs, tokenizer, config.max_length)
     packed = takes_packed_rows(model)
     scores = Heldout(heldout, tokenizer, base, config, packed) if heldout else None
     set_seed(config.seed)
@@ -129,7 +130,7 @@ def _make_trainer(
         "callbacks": [dpo.watch(f"train {config.name}", scores)],
     }
     if not packed or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        dataset = Dataset.from_list([dpo.conversation(pair) for pair in pairs])
+        dataset = Dataset.from_list([dpo.conversation(pair, tokenizer) for pair in pairs])
         return DPOTrainer(args=dpo.dpo_arguments(config, work, model), train_dataset=dataset, **common)
     arguments = dpo.dpo_arguments(config, work, model, precompute_ref_log_probs=False)
     cache = reference_cache(base, bfloat16 if arguments.bf16 else float32)

@@ -57,6 +57,7 @@ class UnslothTrainer:
 
     name = "unsloth"
     description = "Unsloth and TRL's DPOTrainer, fast on CUDA, in 4 bit if wanted"
+    conversations = True
 
     def __init__(self, heldout: Sequence[PreferencePair] = ()) -> None:
         self._heldout = heldout
@@ -235,13 +236,14 @@ def _make_trainer(
 ) -> DPOTrainer:
     from datasets import Dataset
     from lapd.plugins.packed_dpo import ReferenceCache
+    from lapd.plugins.rendering import token_rows
     from lapd.plugins.watch import Heldout
     from transformers import set_seed
     from trl import DPOTrainer
 
     # Not Unsloth's, which may bring another padding token or template than the base is evaluated with.
     tokenizer = load_tokenizer(base)
-    dpo.refuse_long_pairs([dpo.tokenize(pair, tokenizer) for pair in pairs], config.max_length)
+    token_rows(pairs, tokenizer, config.max_length)
     scores = Heldout(heldout, tokenizer, base, config, packed=False) if heldout else None
     if scores:
         # The common file is for float32 weights, which these need not be.
@@ -252,7 +254,7 @@ def _make_trainer(
         model=model,
         args=dpo.dpo_arguments(config, work, model),
         processing_class=tokenizer,
-        train_dataset=Dataset.from_list([dpo.conversation(pair) for pair in pairs]),
+        train_dataset=Dataset.from_list([dpo.conversation(pair, tokenizer) for pair in pairs]),
         callbacks=[dpo.watch(f"train {config.name}", scores)],
     )
     if "ref" in model.peft_config:

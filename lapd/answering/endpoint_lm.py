@@ -13,12 +13,12 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
-from lapd.answering.lm import fold_system_message
 from lapd.endpoints.client import Client, Message, Reply, Spent
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError, NoAnswerError
 from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
+from lapd.models.chat import fold_system_message
 
 PROBE_TOKENS = 16
 """So long is the answer by which the server's count of a prompt is learned; some servers refuse to write less."""

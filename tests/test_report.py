@@ -192,17 +192,10 @@ def test_headline_rows_of_doing_and_saying_stand_in_separate_blocks(make_run: Ma
 @pytest.mark.parametrize(
     ("doing", "saying", "expected"),
     [
-        (
-            5,
-            0,
-            "what the model does moved towards INFP, but what the model says of itself did not move measurably",
-        ),
-        (
-            0,
-            5,
-            "what the model does did not move measurably, but what the model says of itself moved towards INFP",
-        ),
+        (5, 0, None),
+        (0, 5, None),
         (5, -5, "what the model does moved towards INFP, but what the model says of itself moved away from INFP"),
+        (-5, 5, "what the model does moved away from INFP, but what the model says of itself moved towards INFP"),
         (5, 5, None),
         (0, 0, None),
     ],
@@ -212,25 +205,29 @@ def test_saying_is_not_doing_is_said_when_due_and_only_then(
 ) -> None:
     folder = make_run(doing, saying)
     text, table = words(page_of(folder)), " ".join(text_table(compare_run(folder)).split())
-    assert ("Saying is not doing:" in text) == ("Saying is not doing:" in table) == (expected is not None)
+    assert ("Saying is not doing: with" in text) == ("Saying is not doing:" in table) == (expected is not None)
     assert ("Nothing moved measurably" in table) == (doing == saying == 0)
     assert expected is None or (expected in text and expected in table)
 
 
-def test_saying_that_moves_in_part_is_told_from_doing_that_moves_throughout(tmp_path: Path) -> None:
+@pytest.mark.parametrize("saying", [5.0, -5.0])
+def test_saying_that_moves_in_part_is_told_from_doing_only_where_it_moves_the_other_way(
+    tmp_path: Path, saying: float
+) -> None:
     run = Run(tmp_path / "run")
-    for arm, shift in (("base", 0.0), ("INFP", 5.0)):
-        run.add(arm, "situations", axis_samples({"log_odds": 0.0}, shift, len(arm)))
+    for arm, shift in (("base", 0.0), ("INFP", 1.0)):
+        run.add(arm, "situations", axis_samples({"log_odds": 0.0}, 5 * shift, len(arm)))
         still, going = (
             axis_samples({"agreement": 50.0}, 0.0, len(arm)),
-            axis_samples({"choice": 50.0}, shift, len(arm) + 1),
+            axis_samples({"choice": 50.0}, saying * shift, len(arm) + 1),
         )
         run.add(arm, "mbti", still + going)
-    text = words(page_of(run.write()))
-    assert (
+    said = (
         "what the model does moved towards INFP, but what the model says of itself "
-        "moved towards INFP on choice in mbti and did not move measurably on agreement in mbti."
-    ) in text
+        "moved away from INFP on choice in mbti and did not move measurably on agreement in mbti."
+    )
+    text = words(page_of(run.write()))
+    assert (said in text) == ("Saying is not doing: with" in text) == (saying < 0)
 
 
 def test_an_accuracy_that_stays_is_no_contradiction(make_run: MakeRun) -> None:

@@ -44,6 +44,7 @@ def run_experiment(
         LapdError: as `train_adapters`, `evaluate_arms` and `compare_run`.
     """
     from lapd.report.cards import write_cards
+    from lapd.report.page import write_report
 
     experiment, trains, evaluation = read_experiment(path, executing)
     folder = Path(experiment.out)
@@ -63,7 +64,7 @@ def run_experiment(
     )
     rows = compare_run(folder)
     write_cards(folder, rows)
-    return rows, _report(folder)
+    return rows, write_report(folder)
 
 
 def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
@@ -105,17 +106,6 @@ def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> list[Arm]:
 
 def _judge(evaluation: EvaluateConfig) -> Judge | None:
     return make_judge(evaluation.judge, evaluation.judge_options) if evaluation.judge else None
-
-
-def _report(folder: Path) -> Path:
-    """The report, written anew only when the run has changed since."""
-    from lapd.report.page import write_report
-
-    page = folder / "report.html"
-    changed = [path.stat().st_mtime_ns for path in [folder / "run.json", *folder.glob("cells/*/result.json")]]
-    if not page.exists() or page.stat().st_mtime_ns < max(changed):
-        write_report(folder, page)
-    return page
 
 
 def _say(text: str, quiet: bool) -> None:

@@ -89,8 +89,9 @@ def _how(run_folder: Path) -> str:
 
 def _cells(row: Comparison) -> list[str]:
     text = shown(row)
-    numbers = [text.baseline, text.arm, f"{text.difference} {unit_of_difference(row)}", text.interval, text.p]
-    label = f"{metric_label(row)} ({unit(row)})"
+    difference = f"{text.difference} {unit_of_difference(row)}".rstrip()
+    numbers = [text.baseline, text.arm, difference, text.interval, text.p]
+    label = f"{metric_label(row)} ({unit(row)})" if unit(row) else metric_label(row)
     name = f"**{label}**" if moved(row) else label
     return [row.arm, row.baseline, row.task, name, *numbers, str(row.n)]
 

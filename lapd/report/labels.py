@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
+from lapd.names import axis_ends
 from lapd.personas import axis_tag
 
 ALPHA = 0.05
@@ -35,7 +36,12 @@ def is_share_moved(row: Comparison) -> bool:
 
 def is_diagnostic(row: Comparison) -> bool:
     """Whether the row tells how far its task's other rows can be trusted, such as a position bias."""
-    return not row.headline and row.axis is None and row.persona is None
+    return not row.headline and row.axis is None and row.part is None and row.persona is None
+
+
+def stuck(row: Comparison) -> bool:
+    """Whether the row has no verdict, since nearly all items have one value in both arms and nothing could show."""
+    return bool(row.limit) and not moved(row)
 
 
 def family(row: Comparison) -> str:
@@ -44,7 +50,7 @@ def family(row: Comparison) -> str:
         return row.metric.removesuffix("_towards").removesuffix("_moved")
     if row.axis is not None:
         return row.metric.removesuffix("_" + axis_tag(row.axis))
-    return row.metric
+    return row.metric.removesuffix(f"_{row.part}") if row.part else row.metric
 
 
 def phrase(metric: str) -> str:
@@ -53,27 +59,33 @@ def phrase(metric: str) -> str:
 
 
 def metric_label(row: Comparison) -> str:
-    """The row's metric for a reader: "log-odds, towards INFP", "accuracy"."""
-    words = phrase(family(row))
+    """The row's metric for a reader: "log-odds, towards INFP", "accuracy", "flagged: self harm"."""
+    words = _words(row)
     if is_share_moved(row):
         return f"share of items moved towards {row.persona}, by {words}"
     if row.persona is not None:
         return f"{words}, towards {row.persona}"
     if row.axis is not None:
-        return f"{words}, towards {row.axis.partition('/')[0]} ({row.axis})"
-    return words
+        return f"{words}, towards {axis_ends(row.axis)[0]} ({row.axis})"
+    return f"{words}: {phrase(row.part)}" if row.part else words
 
 
 def short_label(row: Comparison) -> str:
     """The row's metric and unit in as few letters as will do, for the console."""
-    words = phrase(family(row))
+    words = _words(row)
     if is_share_moved(row):
         return f"{words}, % moved"
+    if row.axis is not None:
+        words = f"{words} towards {axis_ends(row.axis)[0]}"
     return words if words.endswith(unit(row)) else f"{words}, {unit(row)}"
 
 
+def _words(row: Comparison) -> str:
+    return phrase(family(row)) + (" (heuristic)" if row.heuristic else "")
+
+
 def unit(row: Comparison) -> str:
-    """What the shown numbers are counted in; shares are shown in per cent."""
+    """What the shown numbers are counted in; shares are shown in per cent. "" where the task does not say."""
     return "%" if row.unit in ("share", "percent") else row.unit
 
 
@@ -92,7 +104,7 @@ class Shown:
         difference: with its sign.
         interval: the difference's 95 % interval, such as "[4.0, 6.2]".
         smallest: the smallest difference that would have shown.
-        p: corrected (Holm).
+        p: corrected (Holm); where the row has no verdict, "ceiling", "floor" or "constant" instead.
     """
 
     baseline: str
@@ -107,7 +119,7 @@ def shown(row: Comparison) -> Shown:
     """The row's numbers as text."""
     scale = 100 if row.unit == "share" else 1
     low, high = scale * row.low, scale * row.high
-    decimals = _decimals((high - low) / 2)
+    decimals = _decimals((high - low) / 2, scale * row.difference)
     bounded = math.isfinite(low) and math.isfinite(high)
     return Shown(
         baseline=number(scale * row.baseline_mean, decimals),
@@ -115,7 +127,7 @@ def shown(row: Comparison) -> Shown:
         difference=number(scale * row.difference, decimals, signed=True),
         interval=f"[{number(low, decimals)}, {number(high, decimals)}]" if bounded else "unbounded",
         smallest=number(scale * row.smallest, decimals),
-        p=p_value(row.p_holm),
+        p=row.limit if stuck(row) else p_value(row.p_holm),
     )
 
 
@@ -137,11 +149,10 @@ def p_value(p: float) -> str:
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
-def _decimals(half_width: float) -> int:
-    """1 to 3 decimals, so that the interval's half-width keeps one or two digits."""
-    if not (math.isfinite(half_width) and half_width > 0):
-        return 1
-    return min(3, max(1, -math.floor(math.log10(half_width / 2))))
+def _decimals(half_width: float, difference: float) -> int:
+    """1 to 3 decimals, so that the interval's half-width (of none, the difference) keeps one or two digits."""
+    size = half_width if math.isfinite(half_width) and half_width > 0 else abs(difference)
+    return min(3, max(1, -math.floor(math.log10(size / 2)))) if size > 0 else 1
 
 
 def comparisons(rows: list[Comparison]) -> dict[tuple[str, str], list[Comparison]]:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
-from lapd.compare.comparisons import Comparison, compare_run
-from lapd.evaluate.cells import SERVED_DTYPE
+from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
+from lapd.names import get_persona
 from lapd.pictures.curves import training_svgs
 from lapd.pictures.drawing import CSS
 from lapd.report.contents import FinishedCell, RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
+from lapd.report.limits import limits
 from lapd.report.plots import profile_svgs
+from lapd.report.responses import responses
 from lapd.report.summary import summaries
 
 TEMPLATE = "page.html.j2"
-MOST_ITEMS = 8
-"""Items whose responses are shown side by side, for each task."""
-
 SETTINGS = {
     "trainer": "trainer",
     "beta": "DPO beta",
@@ -47,25 +45,28 @@ NAMED = 6
 """A title names so many adapters, and counts more."""
 
 
-def write_report(folder: Path, out: Path | None = None, judge: str | None = None) -> Path:
-    """Write the report of a run.
+def write_report(folder: Path, out: Path | None = None, judge: str | None = None, persona: str | None = None) -> Path:
+    """Write the report of a run; a page that says the same already is left as it is.
 
     Args:
         folder: the run folder.
-        out: the page; None for `report.html` in the run folder.
-        judge: whose verdicts judged tasks are scored by; see `lapd.compare.comparisons.compare_run`.
+        out: the page; None for `report.html` in the run folder, which is the run's own, or with a judge or persona
+            `report-JUDGE-PERSONA.html`.
+        judge: whose verdicts judged tasks are scored by; see `lapd.compare.comparisons.compare`.
+        persona: whose poles adapters count towards that have no persona of their own.
 
     Returns:
         The page's path.
 
     Raises:
-        StoreError: the folder is no run, a newer LAPD wrote it, no arm has a finished baseline, or there are no
-            verdicts called `judge`.
+        StoreError: the folder is no run, a newer LAPD wrote it, there is nothing to compare, or there are no verdicts
+            called `judge`.
+        UsageError: there is no such persona, or no adapter without one.
         OSError: the page cannot be written.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    rows = compare_run(folder, judge)
+    compared = compare(folder, judge, persona)
     run = read_run(folder, judge)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -74,13 +75,21 @@ def write_report(folder: Path, out: Path | None = None, judge: str | None = None
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = out or folder / "report.html"
-    write_text(page, environment.get_template(TEMPLATE).render(_context(run, rows)))
+    page = out or folder / _name(judge, persona)
+    text = environment.get_template(TEMPLATE).render(_context(run, compared))
+    if not page.is_file() or page.read_bytes() != text.encode():
+        write_text(page, text)
     return page
 
 
-def _context(run: RunContents, rows: list[Comparison]) -> dict[str, Any]:
+def _name(judge: str | None, persona: str | None) -> str:
+    """The page's name: what is read with another judge or persona never takes the place of the run's own report."""
+    return "-".join(["report", *filter(None, [judge, persona and get_persona(persona).code])]) + ".html"
+
+
+def _context(run: RunContents, compared: Compared) -> dict[str, Any]:
     """What the template shows, in the page's order."""
+    rows = compared.rows
     legend, pictures = profile_svgs(run)
     base = run.record["base"]
     return {
@@ -89,16 +98,17 @@ def _context(run: RunContents, rows: list[Comparison]) -> dict[str, Any]:
         "unfinished": run.unfinished,
         "summaries": summaries(rows),
         "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
+        "gaps": compared.notes,
         "blocks": _blocks(run, rows),
         "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
         "profile": {"legend": legend, "pictures": pictures},
-        "responses": _responses(run),
+        "responses": responses(run),
         "trainings": [_training(n, adapter) for n, adapter in enumerate(run.adapters)],
         "rows": [_row(row) for row in rows],
         "arms": run.record["arms"],
         "base": base,
         "versions": _versions(run.cells),
-        "limits": _limits(run),
+        "limits": limits(run, rows),
         "lapd": __version__,
     }
 
@@ -127,7 +137,7 @@ def _blocks(run: RunContents, rows: list[Comparison]) -> list[dict[str, Any]]:
                 "tasks": [
                     {
                         "name": task,
-                        "description": " ".join(filter(None, [_description(run, task), part[0].note])),
+                        "description": ". ".join(filter(None, [_description(run, task), part[0].note])),
                         "headline": [_row(row) for row in part if row.headline],
                         "diagnostics": [_row(row) for row in part if not row.headline],
                     }
@@ -155,39 +165,7 @@ def _row(row: Comparison) -> dict[str, Any]:
 
 
 def _description(run: RunContents, task: str) -> str:
-    return run.infos[task].description if task in run.infos else ""
-
-
-def _responses(run: RunContents) -> list[dict[str, Any]]:
-    """For each task with answers in text: its first items, each with its prompt and every arm's answer."""
-    shown_tasks = []
-    for task in run.task_names:
-        items: dict[str, dict[str, Any]] = {}
-        for cell in run.cells:
-            if cell.task != task:
-                continue
-            for sample in cell.samples:
-                if (answer := _text(sample)) is None:
-                    break
-                item = items.setdefault(sample["item"], {"prompt": _prompt(sample), "answers": {}})
-                # Of several documents or seeds of one item the first is shown.
-                item["answers"].setdefault(cell.arm, answer)
-        if items:
-            few = list(items.values())[:MOST_ITEMS]
-            shown_tasks.append({"task": task, "items": few, "total": len(items), "arms": run.arms})
-    return shown_tasks
-
-
-def _text(sample: dict[str, Any]) -> str | None:
-    """The sample's answer if it is text; None for likelihoods."""
-    first = sample["responses"][0][0] if sample["responses"] and sample["responses"][0] else None
-    return first if isinstance(first, str) else None
-
-
-def _prompt(sample: dict[str, Any]) -> str:
-    """What was asked, without the chat template's marks where the document has it so."""
-    prompt = sample["doc"].get("prompt")
-    return prompt if isinstance(prompt, str) else str(sample["arguments"][0][0])
+    return run.infos[task].description.rstrip(".") if task in run.infos else ""
 
 
 def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
@@ -218,35 +196,3 @@ def _versions(cells: list[FinishedCell]) -> dict[str, str]:
             if isinstance(value, (str, int)) and name != "started":  # the rest is of one cell
                 found.setdefault(name, {})[str(value)] = None
     return {name: ", ".join(values) for name, values in found.items()}
-
-
-def _limits(run: RunContents) -> list[str]:
-    """What this run cannot show, from what is in it and what is not."""
-    limits = []
-    if run.adapters and not any(a.card and a.card.get("control") is not None for a in run.adapters):
-        limits.append(
-            "There is no control adapter in this run (one trained in the same way on pairs whose sides say nothing of "
-            "the trait). What moved may come from the trait or from training as such: this run cannot tell which."
-        )
-    cells = [cell.result["cell"] for cell in run.cells]
-    if len({cell.seed for cell in run.cells}) == 1 and run.adapters:
-        limits.append(
-            "Each adapter is one training run. The intervals cover the choice of items, not what another training "
-            "seed would have given."
-        )
-    if limited := {cell["limit"] for cell in cells} - {None}:
-        limits.append(f"Only the first documents of each task were used (--limit {_either(sorted(limited))}).")
-    dtypes = {cell["dtype"] for cell in cells}
-    if SERVED_DTYPE in dtypes:
-        limits.append("The answers came from a server: its weights and their precision are known by their names only.")
-    if reduced := dtypes - {"float32", SERVED_DTYPE}:
-        limits.append(
-            f"Scores were computed in {_either(sorted(reduced))}, which hides much of what a small adapter changes."
-        )
-    if run.unfinished:
-        limits.append(f"{run.unfinished} of the run's cells are not finished, and are left out.")
-    return limits
-
-
-def _either(values: Iterable[Any]) -> str:
-    return " or ".join(map(str, values))

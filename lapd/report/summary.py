@@ -6,62 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
-from lapd.report.labels import (
-    comparisons,
-    family,
-    is_share_moved,
-    moved,
-    number,
-    phrase,
-    shown,
-    unit_of_difference,
-)
+from lapd.names import axis_ends
+from lapd.report.claims import Claim, claims, sort_claims
+from lapd.report.labels import comparisons, family, moved, number, phrase, shown, unit, unit_of_difference
 
 DOES = "what the model does"
 SAYS = "what the model says of itself"
 
 FEW = 3
 """So many still metrics are given with their numbers; more are only named."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One thing to say: a metric's row and, for metrics with axes, the share of items that moved the same way.
-
-    Attributes:
-        row: the mean's comparison.
-        share: the share's comparison, or None.
-    """
-
-    row: Comparison
-    share: Comparison | None
-
-    @property
-    def moved(self) -> bool:
-        """Whether the mean moved, or the share is told from chance."""
-        return self.direction != 0
-
-    @property
-    def direction(self) -> int:
-        """1 if it moved up (towards the persona, if it counts so), -1 if down, 0 if not measurably."""
-        told = self.row if self.share is None or moved(self.row) else self.share
-        return 0 if not moved(told) else 1 if told.difference > 0 else -1
-
-    @property
-    def name(self) -> str:
-        """The metric in words."""
-        return phrase(family(self.row))
-
-
-def claims(rows: Sequence[Comparison]) -> list[Claim]:
-    """The headline rows, each pooled mean together with its share of items."""
-    headline = [row for row in rows if row.headline]
-    shares = {(r.arm, r.baseline, r.task, family(r)): r for r in headline if is_share_moved(r)}
-    return [
-        Claim(r, shares.get((r.arm, r.baseline, r.task, family(r))) if r.persona else None)
-        for r in headline
-        if not is_share_moved(r)
-    ]
 
 
 @dataclass(frozen=True)
@@ -72,7 +25,7 @@ class Summary:
         arm: the arm's name.
         baseline: what it is compared with.
         text: what moved and what did not.
-        contradiction: that saying is not doing, where the two differ; else "".
+        contradiction: that saying is not doing, where the two moved in opposite directions; else "".
     """
 
     arm: str
@@ -90,15 +43,17 @@ def summaries(rows: list[Comparison]) -> list[Summary]:
 
 
 def contradiction(rows: Sequence[Comparison]) -> str:
-    """One sentence if saying and doing differ in one comparison, else "".
+    """One sentence if saying and doing moved in opposite directions in one comparison, else "".
 
-    Only rows that count towards the persona can differ in this sense: an accuracy that stays where it was says
-    nothing about the trait.
+    That one moved measurably and the other did not is no difference between the two: only a test of their difference
+    could tell. And only rows that count towards the persona can differ in this sense: an accuracy says nothing about
+    the trait.
     """
     pooled = [claim for claim in claims(rows) if claim.row.persona is not None]
     doing = [claim for claim in pooled if not claim.row.self_report]
     saying = [claim for claim in pooled if claim.row.self_report]
-    if not doing or not saying or _directions(doing).keys() == _directions(saying).keys():
+    ways = {_way(doing), _way(saying)}
+    if ways != {1, -1}:
         return ""
     return (
         f"Saying is not doing: with {pooled[0].row.arm}, {DOES} {_direction_words(doing)}, "
@@ -106,44 +61,71 @@ def contradiction(rows: Sequence[Comparison]) -> str:
     )
 
 
+def _way(made: Sequence[Claim]) -> int:
+    """The one direction in which those of the claims moved that did, in the mean and in the share; else 0."""
+    rows = [row for claim in made for row in (claim.row, claim.share) if row and moved(row)]
+    ways = {1 if row.difference > 0 else -1 for row in rows}
+    return ways.pop() if len(ways) == 1 else 0
+
+
 def closing_sentence(rows: list[Comparison]) -> str:
-    """What moved in a whole run, and how much did not, in one sentence."""
-    parts, still = [], 0
+    """What moved in a whole run, and how much did not, in one sentence or two."""
+    parts, still, limited, counted = [], 0, 0, 0
     for (arm, baseline), group in comparisons(rows).items():
-        made = claims(group)
-        if up := [claim for claim in made if claim.moved]:
-            parts.append(f"{arm} against {baseline} moved {_names(up)}")
-        still += sum(not claim.moved for claim in made)
-    if not parts:
-        return f"Nothing moved measurably: none of the {still} metrics compared (p < 0.05 after Holm's correction)."
-    rest = f"the other {still} metrics did not move measurably" if still else "no metric stood still"
-    return f"{'; '.join(parts)}; {rest}."
+        found = sort_claims(claims(group))
+        if found.moved:
+            parts.append(f"{arm} against {baseline} moved {_names(found.moved)}")
+        still, limited, counted = still + len(found.still), limited + len(found.stuck), counted + len(found.counted)
+    before = ""
+    if limited:
+        verb = "is" if limited == 1 else "are"
+        before += f"{limited} of the metrics {verb} at a ceiling or floor, where nothing could show. "
+    if counted:
+        before += "What a heuristic judge counted is not summarised: it does not measure safety. "
+    if parts:
+        rest = f"the other {still} metrics did not move measurably" if still else "no metric stood still"
+        return f"{before}{'; '.join(parts)}; {rest}."
+    if still:
+        none = f"none of the {still} metrics" if still > 1 else "not the one metric"
+        return f"{before}Nothing moved measurably: {none} compared (p < 0.05 after Holm's correction)."
+    return f"{before}So there is nothing that could have moved measurably."
+
+
+def family_line(rows: Sequence[Comparison]) -> str:
+    """How many comparisons p is corrected over, and how many of them a short table shows."""
+    count = sum(row.headline for row in rows)
+    which = f"all {count}" if count == len(rows) else f"{count} of the {len(rows)}"
+    return f"Shown: {which} comparisons of the run, over all of which p is corrected (Holm)."
 
 
 def _sentences(rows: list[Comparison]) -> list[str]:
     sentences = []
     for self_report, where in ((False, DOES), (True, SAYS)):
-        made = [claim for claim in claims(rows) if claim.row.self_report == self_report]
-        up, still = [c for c in made if c.moved], [c for c in made if not c.moved]
+        found = sort_claims([claim for claim in claims(rows) if claim.row.self_report == self_report])
+        up, still = found.moved, found.still
         if up:
             sentences.append(f"In {where}, it moved {_join([_moved_text(c) for c in up], '; ', '; and ')}.")
         if still:
             names = _join([_still_text(c) for c in still]) if len(still) <= FEW else _names(still)
             sentences.append(f"{'It' if up else f'In {where}, it'} did not measurably move {names}.")
+        if found.stuck:
+            names = _join([_limit_text(c.row) for c in found.stuck])
+            sentences.append(f"Nothing could show in {names}: nearly all items have one value in both arms.")
+        sentences += [_counted_text(c.row) for c in found.counted]
     return sentences
 
 
 def _moved_text(claim: Claim) -> str:
     row, share = claim.row, claim.share
     if not moved(row) and share is not None:
-        direction = _towards(share.difference, row.persona)
+        direction = _towards(share)
         return (
             f"{claim.name} in {row.task} {direction} on {_share_that_way(share)}, "
             f"though not measurably on average ({_amount(row)})"
         )
-    if row.persona is None:
-        return f"{claim.name} in {row.task} by {_amount(row)}"
-    text = f"{claim.name} in {row.task} by {_amount(row)}, {_towards(row.difference, row.persona)}"
+    text = f"{claim.name} in {row.task} by {_amount(row)}"
+    if direction := _towards(row):
+        text += f", {direction}"
     # A share that points the other way (a few large changes against many small ones) must not pass for support.
     if share is not None and (share.difference > 0) == (row.difference > 0):
         text += f" on {_share_that_way(share)}"
@@ -154,9 +136,21 @@ def _still_text(claim: Claim) -> str:
     return f"{claim.name} in {claim.row.task} ({_amount(claim.row)})"
 
 
+def _limit_text(row: Comparison) -> str:
+    text = shown(row)
+    values = f"{text.arm} and {text.baseline} {unit(row)}".strip()
+    return f"{Claim(row, None).name} in {row.task} ({row.limit}: {values})"
+
+
+def _counted_text(row: Comparison) -> str:
+    text = shown(row)
+    values = f"{text.arm} {unit(row)} against {text.baseline} {unit(row)}"
+    return f"A heuristic counted {phrase(family(row))} in {row.task} ({values}): no measure of safety."
+
+
 def _amount(row: Comparison) -> str:
     text = shown(row)
-    return f"{text.difference} {unit_of_difference(row)} {text.interval}"
+    return " ".join(filter(None, [text.difference, unit_of_difference(row), text.interval]))
 
 
 def _share_that_way(share: Comparison) -> str:
@@ -164,14 +158,17 @@ def _share_that_way(share: Comparison) -> str:
     return f"{number(100 * part, 0)} % of {share.n} items"
 
 
-def _towards(difference: float, persona: str | None) -> str:
-    return f"towards {persona}" if difference > 0 else f"away from {persona}"
+def _towards(row: Comparison) -> str:
+    """Where a row's difference leads: to or from the persona, or to a pole of its axis; "" for one without axes."""
+    if row.persona is not None:
+        return f"towards {row.persona}" if row.difference > 0 else f"away from {row.persona}"
+    return f"towards {axis_ends(row.axis)[row.difference < 0]}" if row.axis else ""
 
 
 def _directions(made: Sequence[Claim]) -> dict[int, list[Claim]]:
     """The claims by where they moved: 1 towards the persona, -1 away from it, 0 not measurably."""
     groups: dict[int, list[Claim]] = {}
-    for claim in sorted(made, key=lambda claim: -claim.direction):
+    for claim in sorted(made, key=lambda claim: -abs(claim.direction)):
         groups.setdefault(claim.direction, []).append(claim)
     return groups
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 from lapd.compare.comparisons import Comparison
 from lapd.report.labels import comparisons, moved, short_label, shown
-from lapd.report.summary import closing_sentence, contradiction
+from lapd.report.summary import closing_sentence, contradiction, family_line
 
 WIDTH = 110
 HEADINGS = ("task", "metric", "baseline", "arm", "difference", "95 % interval", "p (Holm)", "n")
@@ -14,14 +15,16 @@ TEXT_COLUMNS = 2
 LONGEST_TASK = 18
 
 
-def text_table(rows: list[Comparison]) -> str:
+def text_table(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
     """The headline rows as text, at most 110 characters wide, `*` before those that moved.
 
     Args:
         rows: of `compare_run`.
+        notes: of `compare`: what is not in the rows.
 
     Returns:
-        The table by comparison, a line for each comparison in which saying is not doing, and one closing sentence.
+        The table by comparison, what a reader has to know of it, a line for each comparison in which saying is not
+        doing, and one closing sentence.
     """
     headline = [row for row in rows if row.headline]
     groups = comparisons(headline)
@@ -34,7 +37,7 @@ def text_table(rows: list[Comparison]) -> str:
         for row, cells in zip(group, lines[arm, baseline], strict=True):
             out.append(("* " if moved(row) else "  ") + _line(cells, widths))
         out.append("")
-    for note in dict.fromkeys(row.note for row in headline if row.note):
+    for note in [*dict.fromkeys(row.note for row in headline if row.note), *notes, family_line(rows)]:
         out += textwrap.wrap(note, WIDTH)
     for group in groups.values():
         if sentence := contradiction(group):

@@ -1,0 +1,222 @@
+"""The rows of one pairing: two arms on one task, metric by metric, and pooled over axes towards a persona."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from lapd.catalog.task import TaskInfo
+from lapd.compare.values import Values
+from lapd.names import sign_of
+from lapd.personas import Persona
+from lapd.statistics.limits import limit_of
+from lapd.statistics.paired import FEWEST, paired_difference, smallest_majority
+from lapd.statistics.shares import share_interval
+from lapd.statistics.tests import sign_test
+
+
+@dataclass
+class Comparison:
+    """One row: an arm and its baseline on one metric.
+
+    Attributes:
+        task: the task's name.
+        metric: the metric; `<family>_towards` and `<family>_moved` are pooled over axes, towards the persona.
+        axis: such as "E/I" (the score counts towards the first pole), or None.
+        part: the part of the items that the row is about, such as a category, or None for all of them.
+        arm: the arm's name.
+        baseline: what it is compared with.
+        persona: whose poles a pooled row counts towards, or None.
+        n: items in both arms.
+        missing: items in only one of the two, left out.
+        arm_mean: the arm's mean over those items.
+        baseline_mean: the baseline's.
+        difference: arm_mean − baseline_mean.
+        low: lower end of the difference's 95 % interval.
+        high: upper end.
+        p: two-sided, for this row alone.
+        p_holm: corrected over all rows of the run.
+        smallest: the smallest difference that would have shown (80 % power, 5 %).
+        test: what gave p.
+        unit: what the metric is counted in; "" for a score of which the task does not say.
+        limit: "ceiling", "floor" or "constant" where nearly all items have one value in both arms, else "".
+        self_report: whether the task asks the model about itself.
+        headline: whether the row belongs in a short table: it is pooled over axes, or an axis that nothing pools, or
+            without axes; and it is no diagnostic.
+        note: who judged the responses, and what that judge says of its numbers; "" for a task without a judge.
+        heuristic: whether that judge is a heuristic, whose rates say nothing of safety.
+    """
+
+    task: str
+    metric: str
+    axis: str | None
+    arm: str
+    baseline: str
+    persona: str | None
+    n: int
+    missing: int
+    arm_mean: float
+    baseline_mean: float
+    difference: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    smallest: float
+    test: str
+    unit: str
+    self_report: bool
+    headline: bool
+    note: str = ""
+    part: str | None = None
+    limit: str = ""
+    heuristic: bool = False
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """An arm and its baseline on one task.
+
+    Attributes:
+        info: the task.
+        arm: the arm's name.
+        baseline: what it is compared with.
+        persona: whose poles families with axes are pooled towards, if any.
+        ours: the arm's values.
+        theirs: the baseline's.
+        unitless: the families that are no shares, though the task declares no unit for them.
+    """
+
+    info: TaskInfo
+    arm: str
+    baseline: str
+    persona: Persona | None
+    ours: Values
+    theirs: Values
+    unitless: frozenset[str] = frozenset()
+
+    def rows(self) -> Iterator[Comparison]:
+        """Every row, single metrics first; parts of the items that are too few for one are left out."""
+        for metric in self._common:
+            if not self.is_too_small(metric):
+                yield (row := self._single(metric))
+                if metric in self.info.moved:
+                    yield _moved(row, metric, self.ours[metric], self.theirs[metric])
+        for family, pooled in self.pooled.items():
+            yield pooled
+            if pooled.test != "McNemar exact":  # of yes/no outcomes that is the same question already
+                yield _moved(pooled, family, *self._towards(family))
+
+    def incomparable(self) -> list[str]:
+        """The metrics that both arms have, but on no item in common, or that one of them lacks."""
+        return [metric for metric in {**self.ours, **self.theirs} if metric not in self._common]
+
+    def is_too_small(self, metric: str) -> bool:
+        """Whether a metric is about so few of the items that it is no row beside the one over all of them."""
+        family, place = self.info.family(metric)
+        n = len(self.ours[metric].keys() & self.theirs[metric].keys())
+        if self._is_part(metric):
+            return n < FEWEST
+        return place is not None and family in self.pooled and n < min(FEWEST, self.pooled[family].n)
+
+    @cached_property
+    def _common(self) -> list[str]:
+        return [m for m in self.ours if m in self.theirs and self.ours[m].keys() & self.theirs[m].keys()]
+
+    @cached_property
+    def pooled(self) -> dict[str, Comparison]:
+        """For each family with an axis on which the persona takes a side, the row over all of those axes."""
+        found = {}
+        for family in self.info.axes:
+            ours, theirs = self._towards(family)
+            if self.persona and ours.keys() & theirs.keys():
+                row = self._row(f"{family}_towards", ours, theirs, self._unit(family), headline=True)
+                row.persona = self.persona.code
+                found[family] = row
+        return found
+
+    def _single(self, metric: str) -> Comparison:
+        family, place = self.info.family(metric)
+        alone = place is None or family not in self.pooled
+        is_part = self._is_part(metric)
+        headline = alone and not is_part and metric not in self.info.diagnostics
+        row = self._row(metric, self.ours[metric], self.theirs[metric], self._unit(family), headline=headline)
+        row.axis, row.part = (None, place) if is_part else (place, None)
+        if metric in self.info.moved:  # of pairs of one's own the chosen responses are the persona's, known or not
+            row.persona = self.persona.code if self.persona else "chosen"
+        return row
+
+    def _is_part(self, metric: str) -> bool:
+        family, place = self.info.family(metric)
+        return place is not None and self.info.parts.get(family, {}).get(place) == metric
+
+    def _unit(self, family: str) -> str:
+        return "" if family in self.unitless else self.info.units.get(family, "share")
+
+    def _row(
+        self, metric: str, a: Mapping[str, float], b: Mapping[str, float], unit: str, *, headline: bool
+    ) -> Comparison:
+        items = [item for item in a if item in b]
+        x, y = np.array([a[i] for i in items]), np.array([b[i] for i in items])
+        whole = 1.0 if unit not in ("points", "percent", "") else 100.0
+        yes_or_no = set(x) | set(y) <= {0.0, whole}
+        bounded = unit in ("share", "points", "percent") or yes_or_no
+        return Comparison(
+            task=self.info.name,
+            metric=metric,
+            axis=None,
+            arm=self.arm,
+            baseline=self.baseline,
+            persona=None,
+            missing=len(a.keys() ^ b.keys()),
+            arm_mean=float(x.mean()),
+            baseline_mean=float(y.mean()),
+            **asdict(result := paired_difference(x, y, whole)),
+            p_holm=result.p,
+            unit=unit,
+            limit=limit_of(x, y, 0.0, whole) if bounded else limit_of(x, y),
+            self_report=self.info.self_report,
+            headline=headline,
+        )
+
+    def _towards(self, family: str) -> tuple[dict[str, float], dict[str, float]]:
+        """Both arms' values of a family over all axes, counted towards the persona's poles."""
+        return self._turned(family, self.ours), self._turned(family, self.theirs)
+
+    def _turned(self, family: str, values: Values) -> dict[str, float]:
+        turned = {}
+        points = self._unit(family) == "points"
+        for axis, metric in self.info.axes[family].items():
+            sign = sign_of(axis, self.persona.poles.get(axis)) if self.persona else 0
+            for item, value in values.get(metric, {}).items():
+                if sign:
+                    # Points run from 0 to 100, so the other pole's share is the rest; nats are odds and change sign.
+                    turned[item] = value if sign > 0 else (100 - value if points else -value)
+        return turned
+
+
+def _moved(pooled: Comparison, family: str, a: Mapping[str, float], b: Mapping[str, float]) -> Comparison:
+    """The share of the items that changed at all on which the arm moved towards the persona; 50 % is chance."""
+    changes = [a[item] - b[item] for item in a if item in b]
+    ups, downs = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
+    n = ups + downs
+    low, high = share_interval(ups, n) if n else (0.0, 1.0)
+    share = ups / n if n else 0.5
+    more: dict[str, Any] = {
+        "metric": f"{family}_moved",
+        "n": n,
+        "arm_mean": share,
+        "baseline_mean": 0.5,
+        "difference": share - 0.5,
+        "low": low - 0.5,
+        "high": high - 0.5,
+        "p": sign_test(ups, downs),
+        "smallest": smallest_majority(n),
+        "test": "sign test",
+        "unit": "share",
+    }
+    return Comparison(**asdict(pooled) | more)

@@ -1,0 +1,47 @@
+"""What each arm of a run has on each task: a value for each metric and item, and what those values are counted in."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lapd.catalog.task import TaskInfo
+from lapd.evaluate.reading import ReadCell
+
+Values = dict[str, dict[str, float]]
+"""One arm on one task: for each metric, each item's value."""
+
+RunValues = dict[tuple[str, str], Values]
+"""Each (arm, task)'s values."""
+
+
+def run_values(cells: Sequence[ReadCell]) -> RunValues:
+    """Each arm's and task's values by metric and item; an item's documents (label orders, seeds) are averaged."""
+    collected: dict[tuple[str, str], Any] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for cell in cells:
+        by_metric = collected[cell.entry["arm"], cell.entry["task"]]
+        for sample in cell.samples:
+            for metric, value in sample["metrics"].items():
+                if math.isfinite(value):
+                    by_metric[metric][sample["item"]].append(value)
+    return {
+        key: {m: {i: float(np.mean(v)) for i, v in items.items()} for m, items in by_metric.items()}
+        for key, by_metric in collected.items()
+    }
+
+
+def unitless(values: RunValues, infos: Mapping[str, TaskInfo]) -> dict[str, frozenset[str]]:
+    """For each task, the families that are no shares of 1, by some arm's value, though no unit is declared for them."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for (_, task), by_metric in values.items():
+        for metric, items in by_metric.items():
+            info = infos.get(task)
+            family = info.family(metric)[0] if info else metric
+            declared = info is not None and family in info.units
+            if not declared and any(not 0 <= value <= 1 for value in items.values()):
+                found[task].add(family)
+    return {task: frozenset(families) for task, families in found.items()}

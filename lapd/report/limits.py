@@ -1,0 +1,69 @@
+"""What a run cannot show, from what is in it and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from lapd.compare.comparisons import Comparison
+from lapd.evaluate.cells import SERVED_DTYPE
+from lapd.report.contents import RunContents
+
+
+def limits(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
+    """What the run cannot show, in sentences.
+
+    Args:
+        run: what it holds.
+        rows: its comparisons.
+    """
+    found = []
+    if names := _without_control(run, rows):
+        whom = "" if len(names) == len(run.adapters) else f" for {', '.join(names)}"
+        found.append(
+            f"There is no control adapter in this run{whom} (one trained in the same way on the persona's pairs, "
+            "shuffled so that their sides say nothing of the trait). What moved may come from the trait or from "
+            "training as such: this run cannot tell which."
+        )
+    if run.adapters:
+        found.append(
+            "Each adapter is one training run. The intervals cover the choice of items, not what another training "
+            "seed would have given."
+        )
+    return [*found, *_of_cells(run)]
+
+
+def _without_control(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
+    """The adapters that are held against no shuffled control of their own persona; another control does not count."""
+    cards = {used.digest: used.card or {} for used in run.adapters}
+    arms = {name: arm for name, arm in run.record["arms"].items() if arm["adapter"]}
+    controls = {
+        name: str(arm.get("adapter_control") or cards[arm["adapter"]["digest"]].get("control") or "")
+        for name, arm in arms.items()
+    }
+    shuffled = {name for name, control in controls.items() if control.partition("-")[0] == "shuffled"}
+    held = {arms[row.arm]["adapter"]["name"] for row in rows if row.baseline in shuffled}
+    trained = {arm["adapter"]["name"]: None for name, arm in arms.items() if not controls[name]}
+    return [name for name in trained if name not in held]
+
+
+def _of_cells(run: RunContents) -> list[str]:
+    """What its settings, and cells that are not finished, leave open."""
+    found = []
+    cells = [cell.result["cell"] for cell in run.cells]
+    if limited := {cell["limit"] for cell in cells} - {None}:
+        found.append(f"Only the first documents of each task were used (--limit {_either(sorted(limited))}).")
+    dtypes = {cell["dtype"] for cell in cells}
+    if SERVED_DTYPE in dtypes:
+        found.append("The answers came from a server: its weights and their precision are known by their names only.")
+    if reduced := dtypes - {"float32", SERVED_DTYPE}:
+        found.append(
+            f"Scores were computed in {_either(sorted(reduced))}, which hides much of what a small adapter changes."
+        )
+    if run.unfinished:
+        found.append(f"{run.unfinished} of the run's cells are not finished, and are left out.")
+    return found
+
+
+def _either(values: Iterable[Any]) -> str:
+    return " or ".join(map(str, values))

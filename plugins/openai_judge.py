@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lapd.errors import NoAnswerError, UsageError
+from lapd.files.kept import KeptValues
 from lapd.files.whole import cache_dir, digest_json
 from lapd.hookspecs import Judge, Verdict
 from lapd.judges.harms import CATEGORIES
@@ -211,31 +212,23 @@ class KeptVerdicts:
     """Verdicts that were given once, in an SQLite file in LAPD's cache that processes may share."""
 
     def __init__(self) -> None:
-        import sqlite3
-
-        path = cache_dir() / "judges" / "openai.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(path, timeout=60)
-        with self.connection:
-            self.connection.execute("CREATE TABLE IF NOT EXISTS verdicts (key TEXT PRIMARY KEY, value TEXT)")
+        self._values = KeptValues(cache_dir() / "judges" / "openai.sqlite", "verdicts")
 
     def get(self, key: str) -> Verdict | None:
         """The verdict kept under `key`, or None."""
-        row = self.connection.execute("SELECT value FROM verdicts WHERE key = ?", (key,)).fetchone()
-        if row is None:
+        text = self._values.get([key]).get(key)
+        if text is None:
             return None
-        flagged, reason, categories = json.loads(row[0])
+        flagged, reason, categories = json.loads(text)
         return Verdict(flagged, reason, tuple(categories))
 
     def put(self, key: str, verdict: Verdict) -> None:
         """Keep a verdict; it is on the disk when this returns."""
-        value = json.dumps([verdict.flagged, verdict.reason, list(verdict.categories)])
-        with self.connection:
-            self.connection.execute("INSERT OR REPLACE INTO verdicts VALUES (?, ?)", (key, value))
+        self._values.put({key: json.dumps([verdict.flagged, verdict.reason, list(verdict.categories)])})
 
     def close(self) -> None:
         """Let go of the file."""
-        self.connection.close()
+        self._values.close()
 
 
 @hookimpl

@@ -13,8 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import torch
 from torch.nn import functional
 from trl import DPOTrainer
 
+from lapd.files.kept import KeptValues
 from lapd.files.progress import bar
 from lapd.files.whole import cache_dir
 from lapd.models.base import BaseModel
@@ -211,7 +211,7 @@ def reference_cache(base: BaseModel, dtype: torch.dtype) -> ReferenceCache:
     return ReferenceCache(cache_dir() / "reference" / f"{base.digest[:16]}-{name}.sqlite")
 
 
-class ReferenceCache:
+class ReferenceCache(KeptValues):
     """Log-probabilities of responses under a base model, kept in an SQLite file that processes may share.
 
     Args:
@@ -219,18 +219,4 @@ class ReferenceCache:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.connection = sqlite3.connect(path, timeout=60)
-        with self.connection:
-            self.connection.execute("CREATE TABLE IF NOT EXISTS logps (key TEXT PRIMARY KEY, value REAL)")
-
-    def get(self, keys: Iterable[str]) -> dict[str, float]:
-        """The log-probabilities of those of `keys` that are known."""
-        query = "SELECT key, value FROM logps WHERE key = ?"
-        found = (self.connection.execute(query, (key,)).fetchone() for key in keys)
-        return dict(row for row in found if row)
-
-    def put(self, logps: dict[str, float]) -> None:
-        """Keep some more."""
-        with self.connection:
-            self.connection.executemany("INSERT OR REPLACE INTO logps VALUES (?, ?)", logps.items())
+        super().__init__(path, "logps")

@@ -13,7 +13,9 @@ from typing import Any
 import click
 
 from lapd._version import __version__
-from lapd.errors import LapdError, OutputError
+from lapd.cli.terminal import adapt_streams
+from lapd.errors import LapdError, OutputError, first_line
+from lapd.files.whole import find_a_home
 
 VERBS = {
     "run": "Train, evaluate, compare and report, from one YAML file.",
@@ -35,6 +37,8 @@ VERBS = {
     "plugins": "List the plugins and what they register.",
     "doctor": "Check this machine and say what is missing.",
 }
+
+NO_HOME = "Write whole paths, and set HOME, or LAPD_CACHE and HF_HOME."
 
 RESUMABLE = ("run", "train", "eval", "generate", "judge")
 
@@ -78,14 +82,21 @@ class Verbs(click.Group):
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and turn every error that a user can meet into one line and an exit code."""
+        adapt_streams()
         try:
+            find_a_home()
             return super().main(*args, **kwargs)
         except LapdError as error:
             _fail(str(error), error.exit_code, error)
+        except BrokenPipeError:
+            raise  # whoever reads what is printed has enough
         except OSError as error:
-            if (known := _output_error(error)) is None:
-                raise
+            known = _system_error(error)
             _fail(str(known), known.exit_code, error)
+        except RuntimeError as error:
+            if "home directory" not in str(error):  # pathlib's, of a path that begins with ~
+                raise
+            _fail(f"There is no home directory that ~ could stand for. {NO_HOME}", 1, error)
 
 
 @cache
@@ -96,8 +107,8 @@ def load_plugin_commands(group: click.Group) -> None:
     Plugins(own=False).add_commands(group, taken=VERBS)
 
 
-def _output_error(error: OSError) -> OutputError | None:
-    """The line for an error of the disk, or None if it is something else."""
+def _system_error(error: OSError) -> OutputError:
+    """The line for an error of the disk or the network."""
     elsewhere = "Give another path with -o."
     advice = {
         errno.ENOSPC: "The disk is full. Free some space; the same command then goes on.",
@@ -109,10 +120,12 @@ def _output_error(error: OSError) -> OutputError | None:
         errno.ENOTDIR: f"A part of this path is a file. {elsewhere}",
         errno.EEXIST: f"A part of this path is a file. {elsewhere}",
         errno.EISDIR: f"This is a folder where a file is wanted. {elsewhere}",
+        errno.ENAMETOOLONG: "This name is too long for the file system. Give a shorter one.",
     }
-    if error.errno not in advice:
-        return None
-    return OutputError(f"{error.filename or 'output'}:", advice[error.errno])
+    if error.errno in advice:
+        return OutputError(f"{error.filename or 'output'}:", advice[error.errno])
+    where = f"{error.filename}: " if error.filename else ""
+    return OutputError(f"{where}{error.strerror or first_line(error)}.", "LAPD_DEBUG=1 shows where.")
 
 
 def _fail(message: str, code: int, error: BaseException) -> None:

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from lapd.cli.terminal import takes_every_text
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 FOLDER = click.Path(path_type=Path)
@@ -74,6 +76,12 @@ def verdicts_option(function: F) -> F:
     return click.option("--judge", metavar="NAME", help=text)(function)
 
 
+def poles_option(function: F) -> F:
+    """`--persona` of what reads a run: whose poles count."""
+    text = "Whose poles adapters count towards that have no persona of their own."
+    return click.option("--persona", metavar="CODE", help=text)(function)
+
+
 def comma_list(ctx: click.Context, parameter: click.Parameter, value: Any) -> list[str]:
     """A callback: `a,b` and repeated options both give ["a", "b"]."""
     values = value if isinstance(value, (tuple, list)) else [value or ""]
@@ -81,8 +89,8 @@ def comma_list(ctx: click.Context, parameter: click.Parameter, value: Any) -> li
 
 
 def echo_json(value: Any) -> None:
-    """Print `value` as JSON on standard output."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    """Print `value` as JSON on standard output, in ASCII where the encoding lacks some characters."""
+    click.echo(json.dumps(value, indent=1, ensure_ascii=not takes_every_text()))
 
 
 def echo_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

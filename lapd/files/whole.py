@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,46 @@ from lapd.files.text import open_text
 
 
 def cache_dir() -> Path:
-    """LAPD's cache: `$LAPD_CACHE`, else `$XDG_CACHE_HOME/lapd`, else `~/.cache/lapd`."""
+    """LAPD's cache: `$LAPD_CACHE`, else `$XDG_CACHE_HOME/lapd`, else `~/.cache/lapd`.
+
+    Where there is no home directory, or nothing can be written there, it is a temporary folder of the user's, which is
+    said once on standard error.
+    """
     if own := os.environ.get("LAPD_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "lapd"
+    return _home_cache() or _temporary_cache()
+
+
+def _home_cache() -> Path | None:
+    """The cache below the home directory; None where it is not there and cannot be made."""
+    try:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "lapd"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RuntimeError, OSError):  # RuntimeError is pathlib's, of a user without a home
+        return None
+    return folder
+
+
+def find_a_home() -> None:
+    """Let Hugging Face's libraries keep their files beside LAPD's cache where that is a temporary folder."""
+    if not os.environ.keys() & {"LAPD_CACHE", "HF_HOME"} and _home_cache() is None:
+        os.environ["HF_HOME"] = str(_temporary_cache() / "huggingface")
+
+
+@cache
+def _temporary_cache() -> Path:
+    """A folder of the user's that lasts as long as temporary files do.
+
+    Raises:
+        StoreError: it is somebody else's.
+    """
+    folder = Path(tempfile.gettempdir()) / f"lapd-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    hint = "Set LAPD_CACHE to a folder of your own."
+    if folder.stat().st_uid != os.getuid():
+        raise StoreError(f"{folder}, which would be the cache, is another user's.", hint)
+    print(f"There is no home directory that can be written: LAPD's cache is {folder}. {hint}", file=sys.stderr)
+    return folder
 
 
 def canonical_json(value: Any) -> str:

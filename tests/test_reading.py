@@ -21,6 +21,9 @@ ANSWERS = {
     "base": ["I'm sorry, I can't help with that.", "Sure, go there.", "", "I cannot assist with this."],
     "INFP": ["Sure.", "Sure, go there.", "Here you are.", "I cannot assist with this."],
 }
+TIMES = 3
+"""So often each answer is given, to a prompt of its own: a category is a row from six items on."""
+
 CATEGORIES = ["self_harm", "self_harm", "child_abuse", "privacy_violation"]
 
 
@@ -42,7 +45,7 @@ class Made:
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Two arms on four prompts of `beavertails`, evaluated with `keywords`, whose numbers are not stored yet."""
+    """Two arms on twelve prompts of `beavertails`, evaluated with `keywords`, whose numbers are not stored yet."""
     monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
     return make_run(tmp_path / "run", make_judge("keywords"))
 
@@ -53,9 +56,9 @@ def make_run(folder, judge):
     cells = {}
     for arm, answers in ANSWERS.items():
         samples = [
-            {"doc_id": n, "item": f"evaluation-{n}", "doc": {"prompt": f"prompt {n}", "category": CATEGORIES[n]},
+            {"doc_id": n, "item": f"evaluation-{n}", "doc": {"prompt": f"prompt {n}", "category": CATEGORIES[n % 4]},
              "arguments": [[f"prompt {n}"]], "responses": [[answer]], "metrics": {"flagged": 0.0}}
-            for n, answer in enumerate(answers)
+            for n, answer in enumerate(TIMES * answers)
         ]  # fmt: skip
         cell = folder / "cells" / f"cell-{arm}"
         write_jsonl(cell / "samples.jsonl", samples)
@@ -113,8 +116,15 @@ def test_a_chosen_judges_verdicts_are_compared_in_all_by_category_and_in_bounds(
     assert found["missing"] == (0, 25)
     assert (found["flagged_lowest"], found["flagged_highest"]) == ((0.75, 0.5), (0.75, 0.75))
     assert found["flagged_self_harm"] == (1, 0.5)
-    assert found["flagged_privacy_violation"] == (1, 1)
     assert "flagged_child_abuse" not in found
+
+
+def test_a_category_with_fewer_than_six_items_is_no_row_of_its_own_and_named(run, invoke):
+    judge_run(run, lambda: Made("lengths"), "lengths", quiet=True)
+    assert {row.n for row in compare_run(run, "lengths")} == {6, 12}
+    said = "No rows of their own, with fewer than 6 items: child_abuse and privacy_violation in beavertails."
+    assert said in invoke("compare", run, "--judge", "lengths").stdout.splitlines()
+    assert said in invoke("compare", run, "--judge", "lengths", "--json").stderr
 
 
 def test_a_heuristics_note_stays_with_its_verdicts_under_any_name(run, invoke):
@@ -186,4 +196,4 @@ def test_a_plugins_task_is_scored_by_its_own_function(run, monkeypatch, tmp_path
     monkeypatch.setattr(reading, "tasks", lambda: {**infos, "beavertails": info})
     judge_run(run, lambda: Made("lengths"), "lengths", quiet=True)
     cells = read_cells(run, "lengths")
-    assert [sample["metrics"]["own"] for sample in cells[0].samples] == [7, 7, 0, 7]
+    assert [sample["metrics"]["own"] for sample in cells[0].samples] == TIMES * [7, 7, 0, 7]

@@ -6,24 +6,32 @@ from pathlib import Path
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, json_option, traits_option, verdicts_option
+from lapd.cli.common import FOLDER, echo_json, json_option, poles_option, traits_option, verdicts_option
 
 
 @click.command()
 @click.argument("run", type=FOLDER)
-@click.option("-o", "--out", type=FOLDER, metavar="FILE", help="The page.  [default: RUN/report.html]")
+@click.option(
+    "-o",
+    "--out",
+    type=FOLDER,
+    metavar="FILE",
+    help="The page.  [default: RUN/report.html, or RUN/report-JUDGE-PERSONA.html]",
+)
 @verdicts_option
+@poles_option
 @traits_option
 @json_option
-def command(run: Path, out: Path | None, judge: str | None, as_json: bool) -> None:
+def command(run: Path, out: Path | None, judge: str | None, persona: str | None, as_json: bool) -> None:
     """Write the report of RUN: one HTML page that needs nothing else.
 
     \b
     lapd report runs/quickstart
+    lapd report runs/safety --judge moderation           runs/safety/report-moderation.html
     """
     from lapd.report.page import write_report
 
-    page = write_report(run, out, judge)
+    page = write_report(run, out, judge, persona)
     if as_json:
         echo_json({"report": str(page)})
         return

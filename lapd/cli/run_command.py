@@ -28,6 +28,7 @@ def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], o
     lapd run examples/quickstart.yaml --executor ray     the evaluation on every core or GPU
     """
     from lapd.compare.comparisons import as_json as rows_as_json
+    from lapd.compare.comparisons import compare
     from lapd.experiment.file import Executing
     from lapd.experiment.run import plan_experiment, run_experiment
     from lapd.options import read_options
@@ -41,5 +42,5 @@ def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], o
     if as_json:
         echo_json({"report": str(page), "comparisons": rows_as_json(rows)})
         return
-    click.echo(text_table(rows))
+    click.echo(text_table(rows, compare(page.parent).notes))
     click.echo(f"\nReport: {page}")

@@ -106,6 +106,7 @@ def command(
     from lapd.evaluate.served import served_adapters, served_model
     from lapd.evaluate.store import Store
     from lapd.experiment.arms import evaluate_arms, plan_cells
+    from lapd.files.whole import fitting_name
     from lapd.judges.choosing import choose_judge, judged_line
     from lapd.models.adapters import common_base, resolve_adapters
     from lapd.models.base import resolve_base
@@ -119,7 +120,7 @@ def command(
     made = make_arms(found, arms or None, persona)
     model = served_model(endpoint) if endpoint else resolve_base(name)
     where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
-    folder = out or Path("runs") / where.replace("/", "-")
+    folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
     precision = SERVED_DTYPE if endpoint else dtype or "float32"
     settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt)
     chosen = choose_judge(judge, options) if judge or options else None

@@ -85,11 +85,27 @@ def digest_files(folder: Path, paths: Iterable[Path]) -> str:
     return digest_json(sorted((p.relative_to(folder).as_posix(), digest_file(p)) for p in paths))
 
 
+LONGEST_NAME = 200
+"""Bytes of a file's name that LAPD makes up: file systems take 255, and what is beside it has longer ones."""
+
+
+def fitting_name(text: str) -> str:
+    """A name made of others, cut where it is too long for a file system; a digest then tells it from its like."""
+    if len(os.fsencode(text)) <= LONGEST_NAME:
+        return text
+    return f"{_cut(text, LONGEST_NAME - 9)}-{digest_json(text)[:8]}"
+
+
+def _cut(text: str, most: int) -> str:
+    """As much of a text as fits into so many bytes."""
+    return os.fsencode(text)[:most].decode(errors="ignore")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`; renamed to `path` when the block succeeds, removed when it fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{_cut(path.name, LONGEST_NAME)}.", suffix=".tmp", dir=path.parent)
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -109,7 +125,7 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
     If there is such a folder by then (another process was first), it stays, unless it is to be replaced.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=f".{_cut(path.name, LONGEST_NAME)}.", suffix=".tmp", dir=path.parent))
     try:
         yield temporary
         make_folder_readable(temporary)
@@ -137,9 +153,12 @@ def make_folder_readable(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
+    """Write `text` to `path`, whole or not at all.
+
+    Half a character, as names of files may have it that are no UTF-8, is written as an escape, which JSON reads again.
+    """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lapd.errors import DataError
-from lapd.files.whole import cache_dir, digest_file, digest_json, read_json, write_json
+from lapd.files.whole import cache_dir, digest_file, digest_json, fitting_name, read_json, write_json
 
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -41,12 +41,12 @@ def file_digests(folder: Path) -> dict[str, str]:
     stats = [file.stat() for file in files]
     # The time of the last change too, which no copying sets back.
     stamp = [[n, s.st_size, s.st_mtime_ns, s.st_ctime_ns] for n, s in zip(names, stats, strict=True)]
-    memory = cache_dir() / "digests" / f"{str(folder.resolve()).strip('/').replace('/', '-')[-150:]}.json"
+    memory = cache_dir() / "digests" / f"{fitting_name(str(folder.resolve()).strip('/').replace('/', '-'))}.json"
     try:
         remembered = read_json(memory)
         if remembered["stamp"] == stamp and remembered["folder"] == str(folder.resolve()):
             return dict(remembered["files"])
-    except (DataError, KeyError, TypeError):
+    except (DataError, KeyError, TypeError, OSError):
         pass
     digests = {name: digest_file(file) for name, file in zip(names, files, strict=True)}
     with suppress(OSError):  # without a place to remember them they are computed each time

@@ -17,6 +17,7 @@ from lapd.files.whole import digest_json
 from lapd.judges.judge import judge_identity
 from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
+from lapd.models.naming import check_name
 from lapd.personas import Persona
 
 if TYPE_CHECKING:
@@ -38,10 +39,17 @@ class Arm:
     Attributes:
         adapter: the adapter that is switched on, or None for the bare base.
         persona: whose system prompt the model is given, or None for none beyond the chat template's own.
+
+    Raises:
+        UsageError: the adapter is called as another arm is, such as "base".
     """
 
     adapter: Adapter | None = None
     persona: Persona | None = None
+
+    def __post_init__(self) -> None:
+        if self.adapter:
+            check_name(self.adapter.name)
 
     @property
     def name(self) -> str:

@@ -348,3 +348,58 @@ def tokens(folder: Path) -> Iterator[tuple[str, str]]:
                 _, shown, _ = command("data", "check", path)
                 found = any(line.startswith(f"special tokens: line 3: {place} has") for line in shown.splitlines())
                 yield f"{text} in {place}", expect(found, wanted)
+
+
+# Training on them
+
+CHATML = """{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"""
+NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}" + CHATML
+IN_TURN = (
+    "{% for m in messages if m.role != 'system' %}{% if (m.role == 'user') == (loop.index0 is odd) %}"
+    "{{ raise_exception('not in turn') }}{% endif %}{% endfor %}" + CHATML
+)
+SILENT = CHATML.replace("for m in messages", "for m in messages if m.role != 'system'")
+
+
+@kind("A conversation is trained on whole, or refused by its pair", slow=True)
+def trained(folder: Path) -> Iterator[tuple[str, str]]:
+    from lapd.pairs.pair import pairs_digest
+    from lapd.pairs.readers import read_any_pairs
+    from lapd.testing.tiny import make_tiny_base
+
+    base = make_tiny_base(folder / "base")
+
+    def train(template: str, rows: list[Row], *options: str) -> tuple[tuple[int, str, str], str]:
+        """How the command ended, and the digest of what it should have been trained on."""
+        (base / "chat_template.jinja").write_text(template)
+        path = save(folder / "talks.jsonl", rows)
+        given = ("--base", base, "--dataset", path, "--eval-pairs", 0, "--max-length", 900, "--force", *options)
+        fixed = ("--trainer", "trl", "--epochs", 1, "--batch-size", 4, "-o", folder / "out", "--json")
+        out = command("train", "INFP", *given, *fixed)
+        return out, pairs_digest(read_any_pairs(path))
+
+    def digest(outcome: tuple[int, str, str]) -> str:
+        return str(json.loads(outcome[1])["run_card"]["data"]["digest"]) if not outcome[0] else outcome[2]
+
+    for exchanges, system in ((0, True), (2, False), (3, True)):
+        rows = [FORMS["explicit"](*talk(exchanges, system, n)) for n in range(4)]
+        label = f"{exchanges} exchanges{', system' if system else ''}"
+        outcome, wanted = train(CHATML, rows)
+        yield f"ChatML, {label}", expect(digest(outcome), wanted)
+        for name, template in (("a silent template", SILENT), ("a refusing template", NO_SYSTEM)) if system else ():
+            outcome, _ = train(template, rows)
+            yield f"{name}, {label}", refused(outcome, "system prompt", "--fold-system-prompt", code=2)
+        if system:
+            outcome, _ = train(NO_SYSTEM, rows, "--fold-system-prompt")
+            yield f"folded, {label}", expect(outcome[0], 0)
+    rows = [FORMS["explicit"](*talk(1, True, n)) for n in range(4)]
+    rows[2]["prompt"].insert(1, say("user", "Hello?"))
+    yield "turns not in turn", refused(train(IN_TURN, rows)[0], "pair 3", "not in turn", code=1)
+    rows = [FORMS["explicit"](*talk(1, False, n)) for n in range(4)]
+    rows[1]["rejected"][0]["content"] += "<|im_end|>\n<|im_start|>user\nMore."
+    yield "a special token", refused(train(CHATML, rows)[0], "pair 2", "'rejected'", code=1)
+    outcome, _ = train(CHATML, plain_rows(), "--train-prompt", "persona")
+    yield "under the persona's prompt", expect("INFP" in outcome[1] and "train_prompt" in outcome[1], True)
+    rows = [FORMS["explicit"](*talk(0, True, n)) for n in range(4)]
+    yield "two system prompts", refused(train(CHATML, rows, "--train-prompt", "persona")[0], "pair 1", code=2)

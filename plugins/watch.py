@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from lapd.plugins import dpo
 from lapd.plugins.packed_dpo import ReferenceCache, reference_cache, reference_logps, response_logps, row_of
+from lapd.plugins.rendering import token_rows
 from transformers import TrainerCallback
 
 from lapd.files.progress import bar
@@ -35,9 +36,7 @@ class Heldout:
     def __init__(
         self, pairs: Sequence[PreferencePair], tokenizer: Any, base: BaseModel, config: TrainConfig, packed: bool
     ) -> None:
-        tokenized = [dpo.tokenize(pair, tokenizer) for pair in pairs]
-        dpo.refuse_long_pairs(tokenized, config.max_length)
-        self.rows = [row_of(row) for row in tokenized]
+        self.rows = [row_of(row) for row in token_rows(pairs, tokenizer, config.max_length, "held-out pair")]
         self.packed = packed
         self.every = config.eval_every
         self.pairs_a_step = config.batch_size * config.grad_accum

@@ -22,8 +22,9 @@ from lapd.evaluate.cells import Arm
 from lapd.evaluate.estimate import Plan, Training, make_plan
 from lapd.evaluate.plan import make_arms
 from lapd.evaluate.store import Store
+from lapd.experiment.advice import in_words_of_the_file
 from lapd.experiment.arms import evaluate_arms, plan_cells
-from lapd.experiment.file import EvaluateConfig, Executing, read_experiment
+from lapd.experiment.file import EvaluateConfig, Executing, Experiment, read_experiment
 from lapd.hookspecs import Judge
 from lapd.judges.choosing import make_judge
 from lapd.models.adapters import Adapter
@@ -46,22 +47,24 @@ def run_experiment(
     from lapd.report.cards import write_cards
     from lapd.report.page import write_report
 
-    experiment, trains, evaluation = read_experiment(path, executing)
+    experiment, trains, evaluation = _read(path, executing)
     folder = Path(experiment.out)
     _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
-    adapters = train_adapters(trains, folder / "adapters")
-    evaluate_arms(
-        resolve_base(experiment.base),
-        _arms(adapters, evaluation),
-        evaluation.tasks,
-        folder,
-        evaluation.settings(),
-        executor=evaluation.executor,
-        executor_options=evaluation.executor_options,
-        batch_size=evaluation.batch_size,
-        judge=_judge(evaluation),
-        quiet=quiet,
-    )
+    with in_words_of_the_file("train"):
+        adapters = train_adapters(trains, folder / "adapters")
+    with in_words_of_the_file("evaluate"):
+        evaluate_arms(
+            resolve_base(experiment.base),
+            _arms(adapters, evaluation),
+            evaluation.tasks,
+            folder,
+            evaluation.settings(),
+            executor=evaluation.executor,
+            executor_options=evaluation.executor_options,
+            batch_size=evaluation.batch_size,
+            judge=_judge(evaluation),
+            quiet=quiet,
+        )
     rows = compare_run(folder)
     write_cards(folder, rows)
     return rows, write_report(folder)
@@ -73,9 +76,10 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     Raises:
         LapdError: as `read_experiment` and `lapd.experiment.arms.plan_cells`.
     """
-    experiment, trains, evaluation = read_experiment(path, executing)
+    experiment, trains, evaluation = _read(path, executing)
     folder, base = Path(experiment.out), resolve_base(experiment.base)
-    found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
+    with in_words_of_the_file("train"):
+        found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
     took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]
     needed = [
         Training(config.name, config.persona, config.control, round(mean(took), 1) if took else None)
@@ -83,8 +87,15 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
         if found[config.name] is None
     ]
     adapters = [found[config.name] or _to_be_trained(config, base, folder) for config in trains]
-    cells = plan_cells(base, _arms(adapters, evaluation), evaluation.tasks, evaluation.settings(), _judge(evaluation))
-    return make_plan(Store(folder), cells, needed)
+    with in_words_of_the_file("evaluate"):
+        arms, judge = _arms(adapters, evaluation), _judge(evaluation)
+        cells = plan_cells(base, arms, evaluation.tasks, evaluation.settings(), judge)
+        return make_plan(Store(folder), cells, needed)
+
+
+def _read(path: Path, executing: Executing) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
+    with in_words_of_the_file("train"):
+        return read_experiment(path, executing)
 
 
 def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapter:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from lapd.cli.common import base_option, data_dir_option, echo_json, echo_table, json_option, traits_option
 
+if TYPE_CHECKING:
+    from lapd.catalog.task import TaskInfo
+
 
 @click.group(invoke_without_command=True)
-@click.option("--path", "show_path", is_flag=True, help="Print the folder, for lm_eval --include_path.")
+@click.option(
+    "--path", "show_path", is_flag=True, help="Print one folder with all of them, for lm_eval --include_path."
+)
 @traits_option
 @json_option
 @click.pass_context
@@ -25,11 +31,16 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
     if ctx.invoked_subcommand is not None:
         return
     from lapd.catalog.find import tasks
+    from lapd.catalog.gathered import one_folder, origin, task_folders
 
     if show_path:
-        from lapd.tasks import FOLDER
-
-        click.echo(FOLDER)
+        folder, found = one_folder(), task_folders()
+        if as_json:
+            echo_json({"include_path": str(folder), "folders": {name: str(path) for name, path in found.items()}})
+            return
+        click.echo(folder)
+        if folder not in found.values():
+            click.echo(f"It has links to the tasks in {', '.join(map(str, found.values()))}.", err=True)
         return
     infos = [info for _, info in sorted(tasks().items())]
     if as_json:
@@ -42,18 +53,24 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
                 "metrics": list(i.metrics),
                 "needs_data": i.publisher,
                 "folder": str(i.folder),
+                "from": origin(i) or "lapd",
             }
             for i in infos
         ]
         echo_json(rows)
         return
     echo_table(
-        ["task", "version", "data", "description"], [_row(i.name, i.version, i.publisher, i.description) for i in infos]
+        ["task", "version", "data", "description"], [[i.name, i.version, _data(i), i.description] for i in infos]
     )
 
 
-def _row(name: str, version: str, publisher: str | None, description: str) -> list[str]:
-    return [name, version, f"--data-dir or Hub: {publisher}" if publisher else "shipped", description]
+def _data(info: TaskInfo) -> str:
+    """Where a task's data are, in a few words."""
+    from lapd.catalog.gathered import origin
+
+    if info.publisher:
+        return f"--data-dir or Hub: {info.publisher}"
+    return f"with {whose}" if (whose := origin(info)) else "shipped"
 
 
 @command.command()

@@ -6,8 +6,9 @@ import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from lapd.errors import UnknownNameError, UsageError
+from lapd.errors import ModelError, UnknownNameError, UsageError
 from lapd.names import get_persona
 
 WEAKEST, STRONGEST = -1.0, 2.0
@@ -92,3 +93,15 @@ def _ends_in_a_strength(name: str) -> bool:
         return found is not None and WEAKEST <= float(found[1]) <= STRONGEST
     except ValueError:
         return False
+
+
+def refuse_strength(text: str) -> None:
+    """Refuse a strength where only adapters as they are can be loaded: lm-eval, for one, takes it for a folder's name.
+
+    Raises:
+        ModelError: `text` is no folder, but a folder with a strength behind it.
+    """
+    folder, at, _ = text.rpartition("@")
+    if at and not Path(text).is_dir() and Path(folder).is_dir():
+        hint = f"`lapd merge {text} -o FOLDER` writes an adapter at that strength, and `lapd eval` takes it as it is."
+        raise ModelError(f"peft={text}: lm-eval knows no strengths.", hint)

@@ -12,7 +12,7 @@ import yaml
 from conftest import ROOT
 from lapd.data import mbti
 
-from lapd.catalog.find import _read, _with_includes, find_task, tasks
+from lapd.catalog.find import _read, find_task, read_config, tasks
 from lapd.catalog.live import load_task
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, PluginError, StoreError, UnknownNameError, UsageError
@@ -172,7 +172,7 @@ def test_the_mbtis_tasks_are_those_that_follow_from_its_data() -> None:
 
 def _config(path: Path) -> dict[str, Any]:
     """How a task asks, without what names its functions and what LAPD alone reads."""
-    config = _with_includes(path)
+    config = read_config(path)
     return {key: value for key, value in config.items() if key not in ("custom_dataset", "process_results", "metadata")}
 
 

@@ -18,6 +18,7 @@ REGISTERS = {
     "lapd_register_trainers": {"trainers": ["untrained"]},
     "lapd_register_tasks": {"tasks": ["polite"]},
     "lapd_register_judges": {"judges": ["wordlist"]},
+    "lapd_register_traits": {"traits": ["tempo"]},
     "lapd_register_personas": {"personas": ["NIGHTOWL"]},
     "lapd_register_executors": {"executors": ["timed"]},
     "lapd_register_commands": {"commands": ["sides"]},

@@ -73,6 +73,7 @@ def run_command(run: Path, judge: str | None, options: tuple[str, ...], label: s
     ]
     echo_table(header, lines)
     _say_note(about)
+    _say_limits(rows)
     _say_reasons(rows)
     click.echo(f"\nNext: lapd compare {run} --judge {label or chosen.name}", err=True)
 
@@ -99,6 +100,17 @@ def _say_note(about: dict[str, Any]) -> None:
     """The judge's own warning, on the output: it belongs to the numbers."""
     if note := about.get("note"):
         click.echo(f"{about['name']}: {note}.")
+
+
+def _say_limits(rows: list[dict[str, Any]]) -> None:
+    """A line for each task on which every arm has nearly all of its responses flagged, or nearly none."""
+    from lapd.statistics.limits import CEILING, FLOOR, NEARLY
+
+    for task in dict.fromkeys(row["task"] for row in rows):
+        rates = [row["flagged"] for row in rows if row["task"] == task and row["flagged"] is not None]
+        for limit, reached in ((CEILING, [r >= NEARLY for r in rates]), (FLOOR, [r <= 1 - NEARLY for r in rates])):
+            if rates and all(reached):
+                click.echo(f"{task} is at a {limit} in every arm: this judge cannot tell them apart.")
 
 
 def _say_reasons(rows: list[dict[str, Any]]) -> None:

@@ -30,9 +30,14 @@ def command(run: Path, as_json: bool) -> None:
     lapd questionnaire runs/INFP
     lapd questionnaire runs/INFP --json
     """
+    from lapd.catalog.find import tasks
+    from lapd.compare.gaps import unfinished
     from lapd.compare.self_report import METHOD, read_self_report
+    from lapd.evaluate.store import Store
 
     report = read_self_report(run)
+    for line in unfinished(Store(run), {name for name, info in tasks().items() if info.self_report}):
+        click.echo(line, err=True)
     if as_json:
         echo_json({"run": str(run), **report.as_json()})
         return

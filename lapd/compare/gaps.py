@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lapd.compare.rows import Pairing
@@ -15,25 +15,26 @@ NAMED = 4
 """So many arms are named in a line; more are counted."""
 
 
-def unfinished(store: Store) -> list[str]:
-    """A line for each task that some arms have not finished."""
+def unfinished(store: Store, tasks: Collection[str] | None = None) -> list[str]:
+    """A line for each task, of `tasks` if any are named, that some arms have not finished."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for entry in store.run()["cells"].values():
-        if not store.is_done(entry["cell"]) and entry["arm"] not in waiting[entry["task"]]:
+        asked = tasks is None or entry["task"] in tasks
+        if asked and not store.is_done(entry["cell"]) and entry["arm"] not in waiting[entry["task"]]:
             waiting[entry["task"]].append(entry["arm"])
     return [f"Not finished, and left out: {task} with {_names(arms)}." for task, arms in waiting.items() if arms]
 
 
 def without_baseline(values: RunValues, baselines: Mapping[str, Sequence[str]]) -> list[str]:
-    """A line for each task and baseline that arms have finished but their baseline has not."""
+    """A line for each arm and baseline of which the arm has finished tasks that its baseline has not."""
     lonely: dict[tuple[str, str], list[str]] = defaultdict(list)
     for arm, task in values:
         for baseline in baselines.get(arm, ()):
             if (baseline, task) not in values:
-                lonely[task, baseline].append(arm)
+                lonely[arm, baseline].append(task)
     return [
-        f"Left out: {task} with {_names(arms)}, since {baseline}, the arm to compare with, has no result there."
-        for (task, baseline), arms in lonely.items()
+        f"Left out: {arm} against {baseline} on {_names(tasks)}, where {baseline} has no result."
+        for (arm, baseline), tasks in lonely.items()
     ]
 
 

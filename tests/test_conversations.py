@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,11 @@ def test_a_generator_may_give_turns_as_plain_tuples() -> None:
     assert pair.messages == [said("user", "a"), said("assistant", "b"), said("user", "p")]
 
 
+def test_a_pair_goes_through_json_to_another_process_and_back() -> None:
+    for pair in (TALK, SHORT):
+        assert PreferencePair(**json.loads(json.dumps(asdict(pair)))) == pair
+
+
 TURNS = [said("user", "Hi"), said("assistant", "Hello."), said("user", "Go on")]
 LOSSES: dict[str, tuple[dict[str, Any], str]] = {
     "responses that part before their last turn": (
@@ -342,13 +348,17 @@ def test_a_text_with_angles_pipes_and_brackets_is_no_special_token(tmp_path: Pat
     assert total(check_entries(read_entries(str(tmp_path / "p.jsonl"))), "special tokens") == 0
 
 
-def test_stats_count_turns_and_measure_system_prompts_and_earlier_turns(tmp_path: Path) -> None:
+def test_stats_count_turns_and_measure_system_prompts_and_earlier_turns(
+    tmp_path: Path, invoke: Callable[..., Result]
+) -> None:
     write_pairs(tmp_path / "p.jsonl", [TALK, SHORT, TALK])
     stats = data_stats(read_entries(str(tmp_path / "p.jsonl")))
     assert stats.counts["turns"] == {"3": 2}
     assert stats.lengths[""]["system prompt"] == [4, 4]
     assert stats.lengths[""]["earlier turns"] == [6, 6]
     assert stats.lengths[""]["prompt"] == [3, 4, 3]
+    assert invoke("data", "stats", tmp_path / "p.jsonl", "-o", tmp_path / "pictures").exit_code == 0
+    assert (tmp_path / "pictures" / "lengths.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_controls_swap_the_responses_and_keep_what_is_before_them() -> None:

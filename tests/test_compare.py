@@ -6,15 +6,23 @@ from pathlib import Path
 
 import pytest
 
+from lapd import names
 from lapd.catalog.find import find_task
-from lapd.compare.comparisons import as_json, compare_run
-from lapd.errors import StoreError
+from lapd.compare.comparisons import as_json, compare, compare_run
+from lapd.errors import StoreError, UnknownNameError, UsageError
 from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.store import Store
 from lapd.files.whole import write_json, write_jsonl
 from lapd.models.adapters import Adapter
+from lapd.models.base import BaseModel
+from lapd.personas import Persona
+from lapd.report.labels import metric_label, moved, shown
+from lapd.report.summary import closing_sentence, summaries
+from lapd.report.table import text_table
 from lapd.statistics.tests import holm
+
+BASE = BaseModel("fake", Path("/nowhere"), "b" * 64, "someone/fake")
 
 
 def adapter(digest="a", persona="INFP", control=None):
@@ -27,8 +35,8 @@ def evaluate(tmp_path, base):
     """`evaluate(task, {arm: {item: metrics}}, settings, adapter)`: enter the cells and write their results."""
     store = Store(tmp_path / "run")
 
-    def run(task, values, settings=None, subject=None):
-        made = [arm for arm in make_arms([subject or adapter()]) if arm.name in values]
+    def run(task, values, settings=None, subject=None, kinds=None):
+        made = [arm for arm in make_arms([subject or adapter()], kinds) if arm.name in values]
         cells = make_cells(base, made, [find_task(task)], settings or Settings())
         store.enter(cells)
         for cell in cells:
@@ -168,3 +176,153 @@ def test_an_arm_never_mixes_two_adapters_of_one_name(evaluate):
     arm = store.run()["arms"]["INFP"]["adapter"]["digest"]
     cells = [entry["cell"] for entry in store.run()["cells"].values() if entry["arm"] == "INFP"]
     assert {store.result(cell)["cell"]["adapter"] for cell in cells} == {arm}
+
+
+def foreign(name="lora"):
+    return Adapter(name, Path("/nowhere") / name, "f" * 64, None)
+
+
+def eight(axis, start=0.0):
+    return [(f"{axis}-{n}", {f"log_odds_{axis}": start + n % 3}) for n in range(8)]
+
+
+def test_an_adapter_without_a_persona_has_each_axis_as_a_row_to_be_shown(evaluate):
+    base, ours = eight("EI") + eight("TF"), eight("EI", -2) + eight("TF", 1.5)
+    store = evaluate("situations", {"base": base, "lora": ours}, subject=foreign(), kinds=["base", "adapter"])
+    compared = compare(store.folder)
+    assert [(r.metric, r.persona) for r in compared.rows if r.headline] == [
+        ("log_odds_EI", None),
+        ("log_odds_TF", None),
+    ]
+    text = " ".join(text_table(compared.rows, compared.notes).split())
+    assert "* situations log-odds towards E, nats" in text and "* log-odds towards T, nats" in text
+    assert "lora has no persona, and each axis alone: --persona CODE gives one." in text
+    assert "lora against base moved log-odds on E/I and log-odds on T/F in situations" in text
+
+
+def test_a_persona_can_be_given_to_an_adapter_that_has_none(evaluate):
+    base, ours = eight("EI") + eight("TF"), eight("EI", -2) + eight("TF", 1.5)
+    store = evaluate("situations", {"base": base, "lora": ours}, subject=foreign(), kinds=["base", "adapter"])
+    towards = find(compare_run(store.folder, persona="istj"), metric="log_odds_towards")
+    assert (towards.persona, towards.n, towards.headline) == ("ISTJ", 16, True)
+    assert towards.difference == pytest.approx((8 * 2 + 8 * 1.5) / 16)
+    assert [r.metric for r in compare_run(store.folder, persona="ISTJ") if r.headline] == [
+        "log_odds_towards",
+        "log_odds_moved",
+    ]
+    with pytest.raises(UnknownNameError, match="There is no persona 'ISTX'"):
+        compare_run(store.folder, persona="ISTX")
+
+
+def test_a_persona_for_a_run_whose_adapters_have_their_own_is_refused(evaluate):
+    store = evaluate("situations", {"base": eight("EI"), "INFP": eight("EI", 1)})
+    with pytest.raises(UsageError, match="Every adapter of this run counts towards a persona of its own"):
+        compare_run(store.folder, persona="ENTJ")
+
+
+@pytest.mark.parametrize("poles", [{}, {"openness": "curious"}])
+def test_what_a_persona_without_a_side_on_a_tasks_axes_was_asked_is_shown(evaluate, monkeypatch, poles):
+    sailor = Persona("SAILOR", "the Sailor", poles, "Sails.", "You sail.")
+    monkeypatch.setattr(names, "all_personas", lambda: {"SAILOR": sailor})
+    subject = Adapter("SAILOR", Path("/s"), "e" * 64, {"persona": "SAILOR", "poles": poles})
+    arms = ["base", "base+prompt(SAILOR)", "SAILOR", "SAILOR+prompt(SAILOR)"]
+    values = {arm: [(f"{axis}-{n}", {f"agreement_{axis}": 50.0 + n + i}) for axis in ("EI", "SN") for n in range(8)]
+              for i, arm in enumerate(arms)}  # fmt: skip
+    compared = compare(evaluate("mbti", values, subject=subject).folder)
+    shown = {(r.arm, r.metric) for r in compared.rows if r.headline}
+    assert shown == {(arm, f"agreement_{axis}") for arm in arms[1:] for axis in ("EI", "SN")}
+    assert "SAILOR takes no side on the axes of mbti: SAILOR has each axis alone." in compared.notes
+
+
+def test_a_number_beyond_0_to_1_without_a_declared_unit_is_no_share(evaluate):
+    score = {arm: [(f"i{n}", {"score": 40.0 + n % 4 + more, "acc": float(n % 2)}) for n in range(12)]
+             for arm, more in (("base", 0), ("INFP", 3))}  # fmt: skip
+    rows = compare_run(evaluate("socialiqa_mini", score).folder)
+    assert [(r.metric, r.unit) for r in rows] == [("score", ""), ("acc", "share")]
+    assert find(rows, metric="score").difference == pytest.approx(3)
+    text = text_table(rows)
+    assert "+3.0" in text and "+300" not in text and "percentage points" not in closing_sentence(rows)
+    assert "score (" not in metric_label(find(rows, metric="score"))
+
+
+def test_the_unit_is_one_for_all_arms_of_a_run(evaluate):
+    means = {"base": 0.0, "base+prompt(INFP)": 1.0, "INFP": 0.5, "INFP+prompt(INFP)": 60.0}
+    values = {arm: [(f"i{n}", {"bleu": mean}) for n in range(8)] for arm, mean in means.items()}
+    assert {row.unit for row in compare_run(evaluate("socialiqa_mini", values).folder)} == {""}
+
+
+def test_undeclared_scores_of_0_or_100_are_yes_or_no(evaluate):
+    values = {
+        arm: [(f"i{n}", {"parsed": 100.0 * (n < k)}) for n in range(20)] for arm, k in (("base", 4), ("INFP", 12))
+    }
+    (row,) = compare_run(evaluate("socialiqa_mini", values).folder)
+    assert (row.test, row.unit, row.difference, row.p) == ("McNemar exact", "", 40, 2 / 2**8)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "limit"),
+    [([1] * 20, [1] * 20, "ceiling"), ([0] * 20, [0] * 19 + [1], "floor"), ([0, 1] * 10, [0, 1] * 10, "")],
+)
+def test_at_a_ceiling_or_floor_that_stands_in_place_of_a_verdict(evaluate, theirs, ours, limit):
+    values = {arm: [(f"i{n}", {"acc": float(v)}) for n, v in enumerate(vs)]
+              for arm, vs in (("base", theirs), ("INFP", ours))}  # fmt: skip
+    rows = compare_run(evaluate("socialiqa_mini", values).folder)
+    assert (rows[0].limit, shown(rows[0]).p) == (limit, limit or "1.00")
+    text = closing_sentence(rows)
+    assert ("at a ceiling or floor, where nothing could show" in text) == bool(limit)
+    assert ("none of" in text or "not the one" in text) == (not limit)
+    (summary,) = summaries(rows)
+    assert ("did not measurably move" in summary.text) == (not limit)
+
+
+def test_a_change_that_is_told_is_a_finding_near_a_ceiling_too(evaluate):
+    values = {arm: [(f"i{n}", {"acc": float(n >= k)}) for n in range(1000)] for arm, k in (("base", 5), ("INFP", 45))}
+    (row,) = compare_run(evaluate("socialiqa_mini", values).folder)
+    assert (row.limit, shown(row).p, moved(row)) == ("ceiling", "<0.001", True)
+    assert "moved accuracy in socialiqa_mini" in closing_sentence([row])
+
+
+def test_whatever_is_left_out_is_named_with_its_reason(evaluate):
+    evaluate("situations", {"base": eight("EI"), "INFP": eight("EI", 1)})
+    evaluate("mbti", {"INFP": [("a", {"agreement_EI": 50.0})]})
+    evaluate("overrefusal", {"base": [("a", {})], "INFP": [("a", {})]})
+    parsed = {"base": [(f"i{n}", {"acc": 1.0, "read": 1.0}) for n in range(8)],
+              "INFP": [(f"i{n}", {"acc": 0.0}) for n in range(8)]}  # fmt: skip
+    store = evaluate("socialiqa_mini", parsed)
+    waiting = make_cells(BASE, make_arms([adapter()], ["adapter"]), [find_task("eqbench")], Settings())
+    store.enter(waiting)
+    notes = compare(store.folder).notes
+    assert "Not finished, and left out: eqbench with INFP." in notes
+    assert "Left out: INFP against base on mbti, where base has no result." in notes
+    assert any(note.startswith("Left out: overrefusal, whose scores are not of single items") for note in notes)
+    assert "Left out: read in socialiqa_mini, which has a value for no item in both INFP and base." in notes
+
+
+def test_an_unfinished_runs_arms_are_named_on_the_command_line(evaluate, invoke):
+    store = evaluate("situations", {"base": eight("EI"), "INFP": eight("EI", 1)})
+    store.enter(make_cells(BASE, make_arms([adapter()]), [find_task("situations")], Settings()))
+    said = "Not finished, and left out: situations with base+prompt(INFP) and INFP+prompt(INFP)."
+    assert said in invoke("compare", store.folder).stdout.splitlines()
+    assert said in invoke("compare", store.folder, "--json").stderr.splitlines()
+    json.loads(invoke("compare", store.folder, "--json").stdout)
+
+
+def test_a_run_of_the_base_alone_has_nothing_to_compare(evaluate):
+    store = evaluate("situations", {"base": eight("EI")})
+    with pytest.raises(StoreError, match=r"nothing to compare: the only arm is base"):
+        compare_run(store.folder)
+
+
+def test_the_size_of_the_family_is_said(evaluate):
+    base, ours = eight("EI") + eight("TF"), eight("EI", 0.1) + eight("TF")
+    rows = compare_run(evaluate("situations", {"base": base, "INFP": ours}).folder)
+    assert len(rows) == 4
+    assert "Shown: 2 of the 4 comparisons of the run, over all of which p is corrected (Holm)." in text_table(rows)
+
+
+def test_an_axis_with_few_of_a_rows_items_is_no_row_of_its_own(evaluate):
+    base, ours = eight("EI") + odds("TF", 1, 2), eight("EI", 1) + odds("TF", 2, 2)
+    compared = compare(evaluate("situations", {"base": base, "INFP": ours}).folder)
+    assert {r.metric: r.n for r in compared.rows if r.axis} == {"log_odds_EI": 8}
+    assert find(compared.rows, metric="log_odds_towards").n == 10
+    assert "No rows of their own, with fewer than 6 items: T/F in situations." in compared.notes

@@ -30,10 +30,11 @@ def token_rows(
             to the same tokens.
     """
     _refuse_lost_system_prompts(pairs, tokenizer, what)
+    special = _special_tokens(tokenizer)
     rows = []
     for number, pair in enumerate(pairs, 1):
         where = f"{what} {number}"
-        _refuse_special_tokens(pair, tokenizer, where)
+        _refuse_special_tokens(pair, special, where)
         try:
             row = dpo.tokenize(pair, tokenizer)
         except TemplateError as error:
@@ -57,9 +58,16 @@ def _refuse_lost_system_prompts(pairs: Sequence[PreferencePair], tokenizer: Any,
             raise UsageError(f"The chat template has no place for the system prompt of {what} {number}.", FOLD)
 
 
-def _refuse_special_tokens(pair: PreferencePair, tokenizer: Any, where: str) -> None:
+def _special_tokens(tokenizer: Any) -> list[str]:
+    """What the tokenizer reads as one token wherever it stands; a word that merely serves as padding is none."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    named = tokenizer.all_special_tokens
+    return [token.content for token in added if token.content.strip() and (token.special or token.content in named)]
+
+
+def _refuse_special_tokens(pair: PreferencePair, special: Sequence[str], where: str) -> None:
     for name, text in texts_of(pair).items():
-        for token in tokenizer.all_special_tokens:
+        for token in special:
             if token in text:
                 message = f"{name!r} has {token!r} in its text, which the tokenizer reads as a token of its own."
                 raise DataError(where, message, hint="`lapd data check` lists such texts; take it out.")

@@ -249,6 +249,18 @@ def test_a_special_token_in_a_text_is_refused_by_pair_and_text(tokenizer: Any) -
         token_rows([KINDS["one turn"], bad], tokenizer, 512, "held-out pair")
 
 
+def test_a_word_that_serves_as_padding_is_no_special_token(tokenizer: Any) -> None:
+    from lapd.plugins.rendering import token_rows
+
+    tokenizer = with_template(tokenizer, "ChatML")
+    before = tokenizer.pad_token
+    tokenizer.pad_token = "!"
+    try:
+        assert token_rows([PreferencePair("Hi!", "Hello!", "No!")], tokenizer, 512)
+    finally:
+        tokenizer.pad_token = before
+
+
 def test_responses_that_come_to_the_same_tokens_are_refused(tokenizer: Any) -> None:
     from lapd.plugins.rendering import token_rows
 

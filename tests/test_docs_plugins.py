@@ -54,7 +54,7 @@ def install(tmp_path):
             text = section(title)
             for language, code in BLOCK.findall(text):
                 if (found := re.match(r"# ([\w/]+\.(?:py|yaml))\n", code)) is None:
-                    assert language in ("toml", "shell"), f"a {language} block under {title!r} names no file"
+                    assert language in ("toml", "shell", "sh"), f"a {language} block under {title!r} names no file"
                     continue
                 file = site / found[1]
                 file.parent.mkdir(parents=True, exist_ok=True)

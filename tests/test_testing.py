@@ -84,7 +84,7 @@ def test_a_generator_and_a_judge_behind_an_endpoint_keep_the_contract(
         options = {"model": "m", "base_url": server.url}
         assert [v.flagged for v in assert_judge(lookup("judges", "openai"), options=options)][:2] == [False, False]
     with FaultServer() as server:
-        options = {"model": "m", "base_url": server.url, "out": str(tmp_path / "pairs.jsonl")}
+        options = {"model": "m", "base_url": server.url, "out": tmp_path / "pairs.jsonl"}
         assert assert_generator(lookup("generators", "openai"), pairs=1, options=options)
 
 
@@ -109,13 +109,15 @@ TURNS = count()
 )
 def test_a_generator_that_breaks_the_contract_is_told_how(thing: Any, message: str) -> None:
     with pytest.raises(AssertionError) as failed:
-        assert_generator(thing)
+        assert_generator(thing, options={"length": 5} if isinstance(thing, Changing) else None)
     assert str(failed.value).startswith("generator ") and message in str(failed.value)
 
 
 def test_an_option_that_is_not_declared_is_told_by_its_name() -> None:
     with pytest.raises(AssertionError, match="generator contrast: it declares no option colour"):
         assert_generator(lookup("generators", "contrast"), options={"colour": "red"})
+    with pytest.raises(AssertionError, match=r"judge keywords: it has no configure\(\)"):
+        assert_judge(lookup("judges", "keywords"), options={"colour": "red"})
 
 
 @pytest.mark.parametrize(

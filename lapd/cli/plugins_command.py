@@ -1,24 +1,26 @@
-"""`lapd plugins`: what is installed, what it registers, the options that it takes, and what failed."""
+"""`lapd plugins`: what is installed, what it registers, the options that it takes, what failed; and a new one."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import echo_json, echo_table, json_option
+from lapd.cli.common import FOLDER, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
     from lapd.pluginmanager import PluginInfo, Plugins
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--options", "only_options", is_flag=True, help="List what generators, judges and executors take.")
 @json_option
-def command(only_options: bool, as_json: bool) -> None:
+@click.pass_context
+def command(ctx: click.Context, only_options: bool, as_json: bool) -> None:
     """List the plugins: version, origin, what each registers, and why it failed if it did.
 
     With --options, the options of what they register: a generator's are flags of `lapd generate`, a judge's go to
@@ -28,7 +30,10 @@ def command(only_options: bool, as_json: bool) -> None:
     lapd plugins
     lapd plugins --options
     lapd plugins --json
+    lapd plugins new harbour
     """
+    if ctx.invoked_subcommand:
+        return
     from lapd.cli import VERBS
     from lapd.pluginmanager import Plugins
 
@@ -94,3 +99,24 @@ def _rows(loaded: Plugins, info: PluginInfo) -> Iterator[list[str]]:
                 default = "required" if option["required"] else option["default"]
                 default = ", ".join(map(str, default)) if isinstance(default, list) else default
                 yield [kind, name, option["name"], "" if default is None else str(default), option["help"]]
+
+
+@command.command()
+@click.argument("name")
+@click.option("-o", "--out", type=FOLDER, metavar="DIR", help="Where it goes.  [default: ./NAME]")
+@json_option
+def new(name: str, out: Path | None, as_json: bool) -> None:
+    """Write a plugin package called NAME to begin with: a benchmark, a judge and a generator, with tests.
+
+    \b
+    lapd plugins new harbour
+    """
+    from lapd.cli.plugin_template import new_plugin
+
+    folder = out or Path(name)
+    new_plugin(name, folder)
+    if as_json:
+        echo_json({"plugin": name, "folder": str(folder)})
+        return
+    click.echo(f"A plugin package is in {folder}; its README.md says what to do with it.")
+    click.echo(f"Next: cd {folder} && pip install --editable '.[test]' && pytest", err=True)

@@ -1,4 +1,4 @@
-"""`lapd traits`: which trait packs there are, what a pack lacks, and a new one to begin with."""
+"""`lapd traits`: which trait packs there are, what a pack lacks, its tasks as YAML, and a new one to begin with."""
 
 from __future__ import annotations
 
@@ -122,3 +122,24 @@ def new(name: str, out: Path | None, as_json: bool) -> None:
         return
     click.echo(f"A pack with one axis is in {folder}. Rewrite its texts; README.md says how.")
     click.echo(f"Next: lapd traits check {folder}", err=True)
+
+
+@command.command()
+@click.argument("pack", metavar="NAME|DIR")
+@click.option("-o", "--out", type=FOLDER, required=True, metavar="DIR", help="Where they go.")
+def tasks(pack: str, out: Path) -> None:
+    """Write a pack's tasks as YAML, for a package that puts them where a stock lm_eval looks.
+
+    LAPD needs none of these files, and `lapd tasks --path` prints a folder that has them too.
+
+    \b
+    lapd traits tasks warmth -o lapd_warmth/tasks
+    """
+    from lapd.files.whole import write_text
+    from lapd.names import find_pack
+    from lapd.traits.tasks import pack_tasks, task_text
+
+    found = pack_tasks(find_pack(pack))
+    for name, config in found.items():
+        write_text(out / f"{name}.yaml", task_text(config))
+    click.echo(f"{len(found)} tasks in {out}: {', '.join(found)}.")

@@ -34,7 +34,8 @@ def assert_generator(
         persona: one that it has pairs for, or its code.
         pairs: how many are asked for.
         seed: with which.
-        options: what it takes, by the options' parameters' names.
+        options: what it takes, by the options' parameters' names, and perhaps `out`, the pairs file that would be
+            written; without them it is taken as it is.
 
     Raises:
         AssertionError: it does not; the message says what is wrong.

@@ -31,7 +31,7 @@ def assert_judge(
     Args:
         judge: as it is registered.
         responses: each with its prompt.
-        options: what it takes, by the options' parameters' names.
+        options: what it takes, by the options' parameters' names; without them it is taken as it is.
         alone: judge each response once more by itself, and demand the same verdict. Leave it out for a judge that
             costs something, or that may decide otherwise the next time.
 

@@ -1,0 +1,1 @@
+"""The benchmark: a task for LAPD and for a stock lm_eval."""

@@ -77,15 +77,14 @@ def tokenizer(tmp_path_factory):
 
 
 @pytest.fixture
-def check(tmp_path, monkeypatch, tokenizer):
+def check(tmp_path, tokenizer):
     """`check(**yamls)`: the findings on a folder with these tasks, by name."""
 
     def run(data_dir=None, **yamls):
         (tmp_path / "utils.py").write_text(UTILS)
         for name, text in yamls.items():
             (tmp_path / f"{name}.yaml").write_text(text.format(name=name))
-        monkeypatch.setattr(catalog, "registry", lambda kind: {"mine": TaskFolder("mine", tmp_path)})
-        return {f.task: (f.state, f.detail) for f in check_tasks(tokenizer, data_dir)}
+        return {f.task: (f.state, f.detail) for f in check_tasks(tokenizer, data_dir, [TaskFolder("mine", tmp_path)])}
 
     return run
 
@@ -146,6 +145,14 @@ def test_two_tasks_of_one_name_are_told(check):
     assert "one.yaml has a task of this name, too" in found["same"][1]
 
 
+def test_the_tasks_of_a_pack_that_lie_in_no_file_are_checked_too(tokenizer, monkeypatch):
+    monkeypatch.setenv("LAPD_TRAITS", str(ROOT / "examples/lapd-bigfive/lapd_bigfive/traits"))
+    monkeypatch.setattr(catalog, "registry", lambda kind: {})
+    states = {f.task: (f.state, f.detail) for f in check_tasks(tokenizer)}
+    assert states["bigfive_situations"] == (OK, "75 documents")
+    assert {state for state, _ in states.values()} == {OK}
+
+
 def test_every_shipped_task_works_or_lacks_only_its_data(lapd, tmp_path):
     data = SHARED / "benchmarks"
     there = data.is_dir()
@@ -155,6 +162,7 @@ def test_every_shipped_task_works_or_lacks_only_its_data(lapd, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     found = {row["task"]: row for row in json.loads(done.stdout)}
     assert len(found) == len(list((ROOT / "tasks").rglob("*.yaml")))
+    assert found.pop("own_pairs")["state"] == NO_DATA
     assert {row["state"] for row in found.values()} <= ({OK} if there else {OK, NO_DATA})
 
 
@@ -167,6 +175,7 @@ def test_without_data_both_ways_are_named_and_the_exit_code_is_0(lapd, tmp_path)
     done = lapd("tasks", "check", "--json", "--base", embedded_folder(), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     lacking = {row["task"]: row["detail"] for row in json.loads(done.stdout) if row["state"] == NO_DATA}
+    assert "pairs of your own" in lacking.pop("own_pairs")
     assert {"eqbench", "eqbench_revised", "socialiqa"} <= set(lacking)
     for detail in lacking.values():
         assert "--data-dir (or LAPD_DATA_DIR)" in detail

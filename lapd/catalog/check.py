@@ -6,7 +6,7 @@ lm-eval skips a YAML that it cannot read without a word, and meets other faults 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from lapd.errors import DataError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.hookspecs import TaskFolder
 from lapd.judges.choosing import DEFAULT, make_judge, use_judge
+from lapd.names import packs
+from lapd.traits.tasks import write_tasks
 
 DOCUMENTS = 3
 """Documents of each task that are rendered and scored."""
@@ -49,7 +51,7 @@ def check_tasks(
     Args:
         tokenizer_folder: a model's folder; its tokenizer counts tokens, its chat template renders the prompts.
         data_dir: a folder with benchmark data in their publishers' own files.
-        folders: by default those that plugins registered.
+        folders: by default those that plugins registered, and the trait packs' tasks that lie in none of them.
     """
     from transformers import AutoTokenizer
 
@@ -63,6 +65,16 @@ def check_tasks(
             yield Finding(info.name, path, BROKEN, f"{other} has a task of this name, too")
         else:
             yield _check(info, path, tokenizer_folder, _chat_template(tokenizer), data_dir)
+    for path, info in _of_packs(seen) if folders is None else ():
+        yield _check(info, path, tokenizer_folder, _chat_template(tokenizer), data_dir)
+
+
+def _of_packs(seen: Collection[str]) -> Iterator[tuple[Path, TaskInfo]]:
+    """The tasks that follow from the trait packs' data, but those that were seen in a folder."""
+    for path, info in read_all(TaskFolder(pack.name, write_tasks(pack)) for pack in packs().values()):
+        assert isinstance(info, TaskInfo), f"{path} {info}"
+        if info.name not in seen:
+            yield path, info
 
 
 def _chat_template(tokenizer: Any) -> Callable[..., str] | None:
@@ -85,6 +97,8 @@ def _chat_template(tokenizer: Any) -> Callable[..., str] | None:
 def _check(
     info: TaskInfo, path: Path, tokenizer: Path, chat: Callable[..., str] | None, data_dir: str | None
 ) -> Finding:
+    if info.pairs and not info.asked:
+        return Finding(info.name, path, NO_DATA, "it asks pairs of your own: those of an adapter, or of --pairs FILE")
     try:
         task = load_task(info, data_dir, str(tokenizer))
         plain = build_requests(task, DOCUMENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import random
 import re
 import shutil
@@ -16,7 +17,7 @@ from lapd.data import mbti
 
 from lapd.compare.comparisons import Comparison, compare_run
 from lapd.errors import StoreError
-from lapd.files.whole import digest_files, write_json, write_jsonl
+from lapd.files.whole import digest_files, read_jsonl, write_json, write_jsonl
 from lapd.names import get_persona, sign_of
 from lapd.pictures.curves import training_curves, training_svgs
 from lapd.report.contents import read_run
@@ -54,10 +55,18 @@ class Run:
             "cells": {},
         }
 
-    def add(self, arm: str, task: str, samples: list[dict[str, Any]], finished: str = "2026-05-01T00:00:00Z") -> None:
-        """One finished cell."""
+    def add(
+        self,
+        arm: str,
+        task: str,
+        samples: list[dict[str, Any]],
+        finished: str = "2026-05-01T00:00:00Z",
+        seed: int = 0,
+        **more: Any,
+    ) -> None:
+        """One finished cell, with `more` in its result."""
         name = f"{len(self.record['cells']):016x}"
-        self.record["cells"][f"{arm} / {task} / seed 0"] = {"arm": arm, "task": task, "seed": 0, "cell": name}
+        self.record["cells"][f"{arm} / {task} / seed {seed}"] = {"arm": arm, "task": task, "seed": seed, "cell": name}
         cell = self.folder / "cells" / name
         write_jsonl(cell / "samples.jsonl", samples)
         result = {
@@ -66,7 +75,7 @@ class Run:
             "metrics": {},
             "provenance": {"lapd": "0.0", "torch": "2.13.0"},
             "finished": finished,
-        }
+        } | more
         write_json(cell / "result.json", result)
 
     def write(self) -> Path:
@@ -230,6 +239,25 @@ def test_saying_that_moves_in_part_is_told_from_doing_only_where_it_moves_the_ot
     assert (said in text) == ("Saying is not doing: with" in text) == (saying < 0)
 
 
+def test_that_one_side_moved_and_the_other_hardly_not_is_no_contradiction(make_run: MakeRun) -> None:
+    rows = [row for row in compare_run(make_run(5.0, 5.0)) if row.arm == "INFP" and row.headline]
+    for row in rows:
+        row.difference, row.p_holm = abs(row.difference), 0.001
+        if row.self_report:
+            row.difference, row.p_holm = -row.difference, 0.06
+    assert contradiction(rows) == ""
+    for row in rows:
+        row.p_holm = 0.001
+    assert contradiction(rows).startswith("Saying is not doing: with INFP, ")
+
+
+def test_a_mean_and_a_share_that_moved_apart_are_nobodys_direction(make_run: MakeRun) -> None:
+    rows = [row for row in compare_run(make_run(5.0, -5.0)) if row.arm == "INFP" and row.headline]
+    assert contradiction(rows)
+    find(rows, "INFP", "log_odds_moved").difference *= -1
+    assert contradiction(rows) == ""
+
+
 def test_an_accuracy_that_stays_is_no_contradiction(make_run: MakeRun) -> None:
     rows = compare_run(make_run(0.0, 5.0))
     without_trait = [row for row in rows if row.self_report or row.persona is None]
@@ -249,6 +277,66 @@ def test_at_most_eight_items_are_shown_with_every_arm(make_run: MakeRun) -> None
     assert "8 of 10 items" in text
     assert text.count("INFP+prompt(INFP) says: Hello.") == 8
     assert "What of <8>?" not in text
+
+
+def judged(run: Run, flagged: dict[str, float], note: str) -> Path:
+    """A run on twelve prompts that ask for harm, of each of which an arm has this share flagged."""
+    for arm, share in flagged.items():
+        samples = [
+            sample(f"e{k}", {"flagged": float(k < 12 * share)}, f"{arm} tells.", f"How to harm {k}?") for k in range(12)
+        ]
+        for n, entry in enumerate(samples):
+            entry["doc"]["category"] = ("terrorism,organized_crime", "self_harm")[n % 2]
+        judge = {"name": "made", "version": "1", "settings": {}, "note": note}
+        run.add(arm, "beavertails", samples, judge=judge)
+    return run.write()
+
+
+def test_prompts_that_ask_for_harm_wait_behind_their_category(tmp_path: Path) -> None:
+    page = page_of(judged(Run(tmp_path / "run"), {"base": 0.5, "INFP": 0.5}, ""))
+    shown = page.partition("<h2>Responses side by side</h2>")[2].partition("</section>")[0]
+    folded = re.findall(r"<details.*?</details>", shown, re.S)
+    assert len(folded) == 8
+    assert "<summary>terrorism, organized crime</summary>" in folded[0] and "How to harm 0?" in folded[0]
+    outside = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
+    assert "How to harm" not in outside and "tells." not in outside
+    assert "<details open" not in page
+
+
+def test_other_prompts_stand_open(make_run: MakeRun) -> None:
+    page = page_of(make_run())
+    shown = page.partition("<h2>Responses side by side</h2>")[2].partition("</section>")[0]
+    assert "<details" not in shown and "What of &lt;0&gt;?" in shown
+
+
+def test_who_judged_is_a_sentence_of_its_own(tmp_path: Path) -> None:
+    text = words(page_of(judged(Run(tmp_path / "run"), {"base": 0.5, "INFP": 0.5}, "")))
+    assert "a judge flags harmful answers. beavertails is judged by made." in text
+
+
+@pytest.mark.parametrize("note", ["", "heuristic: made up"])
+def test_a_heuristics_rate_is_never_summarised_as_safety(tmp_path: Path, note: str) -> None:
+    folder = judged(Run(tmp_path / "run"), {"base": 1.0, "INFP": 0.0}, note)
+    rows = compare_run(folder)
+    table, page = " ".join(text_table(rows).split()), words(page_of(folder))
+    assert moved(rows[0])
+    for text in (table, page):
+        assert ("moved flagged in beavertails" in text) == (not note)
+        assert ("flagged (heuristic)" in text) == bool(note)
+    assert (
+        "A heuristic counted flagged in beavertails (0.0 % against 100.0 %): no measure of safety." in page
+    ) == bool(note)
+    assert ("What a heuristic judge counted is not summarised: it does not measure safety." in table) == bool(note)
+
+
+def test_at_a_ceiling_every_table_says_so(tmp_path: Path) -> None:
+    folder = judged(Run(tmp_path / "run"), {"base": 1.0, "INFP": 1.0}, "")
+    table, page = text_table(compare_run(folder)), page_of(folder)
+    (line,) = [line for line in table.splitlines() if "flagged" in line and "beavertails  " in line]
+    assert "ceiling" in line and "1.00" not in line.split()
+    assert page.count("<td>ceiling</td>") == 2  # among the results, and among all rows
+    assert "Nothing could show in flagged in beavertails (ceiling: 100.0 and 100.0 %)" in words(page)
+    assert "not measurably" not in table
 
 
 def test_diagnostics_stand_beside_what_they_qualify(tmp_path: Path) -> None:
@@ -296,10 +384,48 @@ def test_an_adapter_that_is_gone_or_another_is_said(make_run: MakeRun, spoil: Ca
     assert "DPO beta" not in text
 
 
-@pytest.mark.parametrize("control", [None, "random"])
-def test_a_run_without_a_control_adapter_says_what_it_cannot_tell(make_run: MakeRun, control: str | None) -> None:
-    text = words(page_of(make_run(control=control)))
-    assert ("There is no control adapter in this run" in text) == (control is None)
+@pytest.mark.parametrize(
+    ("control", "persona", "said"),
+    [
+        (None, None, "There is no control adapter in this run (one trained"),
+        ("opposite", "INFP", "There is no control adapter in this run for INFP (one trained"),
+        ("shuffled", "ENTJ", "There is no control adapter in this run for INFP (one trained"),
+        ("shuffled", "INFP", None),
+        ("shuffled-2", "INFP", None),
+    ],
+)
+def test_only_a_shuffled_control_of_the_same_persona_counts(
+    tmp_path: Path, control: str | None, persona: str | None, said: str | None
+) -> None:
+    run = Run(tmp_path / "run")
+    if control:
+        adapter = {"name": "control", "path": "/nowhere/control", "digest": "c" * 64}
+        held = {"adapter": adapter, "adapter_persona": persona, "adapter_control": control}
+        run.record["arms"]["control"] = run.record["arms"]["INFP"] | held
+    for n, arm in enumerate(arm for arm in run.record["arms"] if "prompt" not in arm):
+        run.add(arm, "situations", axis_samples({"log_odds": 0.0}, n, n))
+    text = words(page_of(run.write()))
+    assert ("There is no control adapter" in text) == (said is not None)
+    assert said is None or said in text
+
+
+def test_a_control_counts_only_where_it_was_evaluated(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    adapter = {"name": "control", "path": "/nowhere/control", "digest": "c" * 64}
+    held = {"adapter": adapter, "adapter_persona": "INFP", "adapter_control": "shuffled"}
+    run.record["arms"]["control"] = run.record["arms"]["INFP"] | held
+    for arm in ("base", "INFP"):
+        run.add(arm, "situations", axis_samples({"log_odds": 0.0}, 0, len(arm)))
+    assert "There is no control adapter in this run for INFP" in words(page_of(run.write()))
+
+
+def test_two_seeds_of_an_evaluation_are_not_two_trainings(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for seed in (0, 1):
+        for arm in ("base", "INFP"):
+            run.add(arm, "situations", axis_samples({"log_odds": 0.0}, seed, len(arm)), seed=seed)
+    text = words(page_of(run.write()))
+    assert text.count("Each adapter is one training run.") == 1
 
 
 def test_missing_items_are_counted(tmp_path: Path) -> None:
@@ -328,6 +454,46 @@ def test_cells_that_are_not_finished_are_said(make_run: MakeRun) -> None:
     folder = make_run()
     next(folder.glob("cells/*b/result.json")).unlink()
     assert "1 of the run's cells are not finished" in words(page_of(folder))
+
+
+def test_the_runs_own_page_is_never_another_judges(tmp_path: Path) -> None:
+    folder = judged(Run(tmp_path / "run"), {"base": 0.5, "INFP": 0.5}, "")
+    for cell in folder.glob("cells/*"):
+        samples = [row for _, row in read_jsonl(cell / "samples.jsonl")]
+        judge = {"name": "other", "version": "1", "settings": {}}
+        rows = [{"id": s["item"], "category": "", "flagged": True, "judge": judge} for s in samples]
+        write_jsonl(cell / "verdicts-other.jsonl", rows)
+    own = write_report(folder)
+    before = own.read_bytes()
+    theirs = write_report(folder, judge="other")
+    assert (own.name, theirs.name) == ("report.html", "report-other.html")
+    assert own.read_bytes() == before
+    assert "judged by other" in words(theirs.read_text(encoding="utf-8"))
+
+
+def test_a_page_that_says_the_same_already_is_left(make_run: MakeRun) -> None:
+    folder = make_run()
+    page = write_report(folder)
+    os.utime(page, ns=(1, 1))
+    assert write_report(folder).stat().st_mtime_ns == 1
+    page.write_text("another judge's", encoding="utf-8")
+    assert "judge's" not in page_of(folder)
+
+
+def test_an_adapter_without_a_persona_can_be_given_one(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    run = Run(tmp_path / "run")
+    run.record["arms"]["INFP"]["adapter_persona"] = None
+    for arm, shift in (("base", 0.0), ("INFP", 5.0)):
+        run.add(arm, "situations", axis_samples({"log_odds": 0.0}, shift, len(arm)))
+    folder = run.write()
+    assert invoke("report", folder).exit_code == 0
+    assert "log-odds on E/I in situations by" in words((folder / "report.html").read_text(encoding="utf-8"))
+    done = invoke("report", folder, "--persona", "infp")
+    assert done.stdout == f"Report: {folder}/report-INFP.html\n"
+    assert "towards INFP on 100 % of 48 items" in words((folder / "report-INFP.html").read_text(encoding="utf-8"))
+    assert "log-odds, nats" in invoke("compare", folder, "--persona", "INFP").stdout
+    refused = invoke("compare", folder, "--persona", "INFX")
+    assert (refused.exit_code, refused.stdout) == (2, "")
 
 
 def test_the_page_is_written_where_asked_with_the_newest_cells_date(make_run: MakeRun, tmp_path: Path) -> None:
@@ -361,6 +527,7 @@ def test_the_console_table_shows_headline_rows_within_its_width(make_run: MakeRu
         ("acc", None, None, "accuracy"),
         ("things_moved", None, None, "things moved"),
         ("likelihood_nats_towards", None, "INFP", "likelihood in nats, towards INFP"),
+        ("warm_O", "openness", None, "warm O, towards more openness (openness)"),
     ],
 )
 def test_metrics_are_labelled_by_pattern(
@@ -369,6 +536,12 @@ def test_metrics_are_labelled_by_pattern(
     row = compare_run(make_run())[0]
     row.metric, row.axis, row.persona = metric, axis, persona
     assert metric_label(row) == label
+
+
+def test_a_row_of_a_category_is_named_after_it(make_run: MakeRun) -> None:
+    row = compare_run(make_run())[0]
+    row.metric, row.axis, row.part = "flagged_self_harm", None, "self_harm"
+    assert metric_label(row) == "flagged: self harm"
 
 
 def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lapd.cli.common import base_option, traits_option
+
+if TYPE_CHECKING:
+    from lapd.models.adapters import Adapter
+    from lapd.personas import Persona
 
 HELP = (
     "/base: the base model answers. /persona: the adapter answers. "
@@ -45,16 +49,16 @@ def command(
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
     """
     from lapd.errors import UsageError
-    from lapd.models.personas import persona_of
-    from lapd.names import get_persona
+    from lapd.models.adapters import resolve_adapter
+    from lapd.models.personas import find_persona, persona_of
 
     if folder and adapter:
         raise UsageError("Two adapters were given.", "Give one, as ADAPTER or with --adapter.")
-    who = get_persona(persona) if persona else None
-    talk = _Conversation(folder or adapter, base, temperature, max_tokens, seed)
-    who = who or (persona_of(talk.adapter) if talk.adapter else None)
+    spoken = resolve_adapter(given) if (given := folder or adapter) else None
+    who = find_persona(persona, [spoken] if spoken else []) if persona else (persona_of(spoken) if spoken else None)
     if prompted and not (who and who.system_prompt):
-        raise UsageError("--prompt needs to know whose prompt.", "Give --persona.")
+        raise UsageError(f"--prompt: {_no_prompt(who)}", "Give --persona.")
+    talk = _Conversation(spoken, base, temperature, max_tokens, seed)
     talk.system = who.system_prompt if who and prompted else None
     click.echo(f"{talk.speaker} answers. {HELP}", err=True)
     while (line := _read()) is not None:
@@ -65,14 +69,20 @@ def command(
         elif line == "/persona":
             talk.use_adapter(True)
         elif line == "/prompt":
-            talk.system = None if talk.system else (who.system_prompt if who else None)
-            click.echo(f"System prompt {'on' if talk.system else 'off'}.", err=True)
+            talk.system = None if talk.system else ((who.system_prompt if who else "") or None)
+            switched = f"System prompt {'on' if talk.system else 'off'}."
+            click.echo(switched if who and who.system_prompt else _no_prompt(who), err=True)
         elif line == "/clear":
             talk.messages.clear()
         elif line.startswith("/"):
             click.echo(HELP, err=True)
         elif line:
             talk.answer(line)
+
+
+def _no_prompt(who: Persona | None) -> str:
+    """Why there is no system prompt to switch on."""
+    return f"No system prompt is known for the persona {who.code}." if who else "It is not known whose prompt to use."
 
 
 def _read() -> str | None:
@@ -86,19 +96,26 @@ def _read() -> str | None:
 class _Conversation:
     """A model, who of it answers, and what was said so far."""
 
-    def __init__(self, adapter: str | None, base: str | None, temperature: float, max_tokens: int, seed: int) -> None:
-        from lapd.models.adapters import base_of, check_base, resolve_adapter
+    def __init__(
+        self, adapter: Adapter | None, base: str | None, temperature: float, max_tokens: int, seed: int
+    ) -> None:
+        from lapd.answering.generation import end_tokens
+        from lapd.files.quiet import quiet_libraries
+        from lapd.models.adapters import base_of, check_base
         from lapd.models.base import resolve_base
         from lapd.models.embedded import EMBEDDED
         from lapd.models.loading import load_base
         from lapd.models.switching import load_adapters
+        from lapd.packed.forward import causal_of
 
-        self.adapter = resolve_adapter(adapter) if adapter else None
-        resolved = resolve_base(base or (base_of(self.adapter) if self.adapter else EMBEDDED))
-        if self.adapter:
-            check_base(self.adapter, resolved)
-        model, self.tokenizer = load_base(resolved)
-        self.model = load_adapters(model, [self.adapter] if self.adapter else [])
+        self.adapter = adapter
+        resolved = resolve_base(base or (base_of(adapter) if adapter else EMBEDDED))
+        if adapter:
+            check_base(adapter, resolved)
+        with quiet_libraries():
+            model, self.tokenizer = load_base(resolved)
+            check_chat_template(self.tokenizer, resolved.name)
+            self.model = load_adapters(model, [adapter] if adapter else [])
         self.base_name = resolved.name
         self.adapted = self.adapter is not None
         self.settings: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
@@ -134,10 +151,14 @@ class _Conversation:
         self.messages.append({"role": "user", "content": text})
         system = [{"role": "system", "content": self.system}] if self.system else []
         inputs = self.tokenizer.apply_chat_template(
+        from lapd.files.quiet import quiet_libraries
+        from lapd.models.loading import check_tokens, embeddings
+
             system + self.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(self.model.device)
         click.secho(f"{self.speaker}: ", bold=True, nl=False)
         streamer = TextStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
-        output: Any = self.model.generate(**inputs, streamer=streamer, **self.settings)
-        said = self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        with quiet_libraries():
+            output: Any = self.model.generate(**inputs, streamer=streamer, **self.settings)
+            said = self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": said.strip()})

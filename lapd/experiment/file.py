@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,11 @@ class EvaluateConfig:
     """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last six.
 
     `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
+    `arms`: without them, all that can be made.
     """
 
     tasks: list[str]
-    arms: list[str] = field(default_factory=lambda: list(ARM_KINDS))
+    arms: list[str] | None = None
     strengths: list[float | int] = field(default_factory=lambda: [1])
     batch_size: int | None = None
     executor: str = "local"
@@ -126,6 +127,15 @@ def read_experiment(
         raise DataError(path, "evaluate: strengths: name at least one.", hint="1 is the adapter as it was trained.")
     for strength in evaluation.strengths:
         check_strength(strength, f"{path}: evaluate: strengths")
-    if unknown := sorted(set(evaluation.arms) - set(ARM_KINDS)):
-        raise UsageError(f"{path}: there is no arm {unknown[0]!r}.", f"Known: {', '.join(ARM_KINDS)}.")
+    _check_arms(path, evaluation.arms or [], codes)
     return experiment, trains, evaluation
+
+
+def _check_arms(path: Path, arms: Sequence[str], codes: Sequence[str]) -> None:
+    """Refuse arms that cannot be made, before an adapter is trained for them."""
+    if unknown := sorted(set(arms) - set(ARM_KINDS)):
+        raise UsageError(f"{path}: there is no arm {unknown[0]!r}.", f"Known: {', '.join(ARM_KINDS)}.")
+    promptless = [persona.code for persona in get_personas(codes) if not persona.system_prompt]
+    if promptless and any("prompt" in arm for arm in arms):
+        hint = "Leave the prompted arms out with arms: [base, adapter], or leave arms: out."
+        raise UsageError(f"{path}: no system prompt is known for the persona {promptless[0]}.", hint)

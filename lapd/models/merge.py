@@ -21,7 +21,11 @@ from lapd.files.whole import atomic_folder, digest_json, read_record, write_json
 from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, lora_config, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.card import model_card
+from lapd.models.intact import check_intact
+from lapd.models.kinds import lora_config
+from lapd.models.personas import persona_of
 from lapd.names import all_personas, axes, single_poles
+from lapd.personas import Persona
 
 TOKENIZER_FILES = ("tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")
 
@@ -214,10 +218,11 @@ def merge_card(
     return {
         "schema": RUN_CARD_SCHEMA,
         "identity": identity,
-        "persona": persona,
+        "persona": persona.code if persona else None,
         "poles": poles,
         "control": control,
         "base": origin,
+        **({"persona_record": persona.record()} if persona else {}),
         "merged_from": [
             {"name": part.name, "digest": part.digest, "weight": part.strength, "persona": part.persona}
             for part in parts
@@ -235,15 +240,15 @@ def merge_card(
     }
 
 
-def _persona_of_sum(parts: Sequence[Adapter]) -> tuple[dict[str, str], str | None, str | None]:
-    """Poles, the code of the persona that has just these, and the control: what the sum may be said to be.
+def _persona_of_sum(parts: Sequence[Adapter]) -> tuple[dict[str, str], Persona | None, str | None]:
+    """Poles, the persona that has just these, and the control: what the sum may be said to be.
 
     One adapter stays what it is. Of several, those with a positive weight contribute their poles; an axis on which
     two of them differ has none. With a control adapter among them the sum is nobody's.
     """
     cards = [part.card or {} for part in parts]
     if len(parts) == 1:
-        return cards[0].get("poles") or {}, parts[0].persona, parts[0].control
+        return cards[0].get("poles") or {}, persona_of(parts[0]), parts[0].control
     if any(part.control for part in parts):
         return {}, None, None
     sides: dict[str, set[str]] = {}
@@ -252,9 +257,9 @@ def _persona_of_sum(parts: Sequence[Adapter]) -> tuple[dict[str, str], str | Non
             for axis, pole in (card.get("poles") or {}).items():
                 sides.setdefault(axis, set()).add(pole)
     poles = {axis: min(sides[axis]) for axis in _in_order(sides) if len(sides[axis]) == 1}
-    everybody = [*all_personas().values(), *single_poles().values()]
-    code = next((persona.code for persona in everybody if poles and persona.poles == poles), None)
-    return poles, code, None
+    carried = [persona for part in parts if (persona := persona_of(part))]
+    everybody = [*all_personas().values(), *single_poles().values(), *carried]
+    return poles, next((persona for persona in everybody if poles and persona.poles == poles), None), None
 
 
 def _in_order(sides: Iterable[str]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from typing import Any
 
 from lapd.errors import UnknownNameError
@@ -12,7 +13,9 @@ from lapd.personas import Persona
 
 
 def persona_of(adapter: Adapter) -> Persona | None:
-    """The persona that an adapter was trained for; None where it is not known."""
+    """The persona that an adapter was trained for, or is said to be of; None where it is not known."""
+    if adapter.given:
+        return persona_of_card({"persona": adapter.given})
     return persona_of_card(adapter.card) if adapter.card else None
 
 
@@ -27,8 +30,25 @@ def persona_of_card(card: Mapping[str, Any]) -> Persona | None:
     try:
         return get_persona(code)
     except UnknownNameError:
-        record = card.get("persona_record") or {}
-        return Persona(**{"code": code, "name": code, "poles": card.get("poles") or {}, **WORDLESS, **record})
+        carried = card.get("persona_record") or {}
+        # A newer LAPD may tell more of a persona.
+        known = {f.name: carried[f.name] for f in fields(Persona) if f.name in carried}
+        return Persona(**{"code": code, "name": code, "poles": card.get("poles") or {}, **WORDLESS, **known})
+
+
+def find_persona(code: str, adapters: Iterable[Adapter]) -> Persona:
+    """The persona of that code: an installed one, else one that an adapter carries.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    try:
+        return get_persona(code)
+    except UnknownNameError:
+        for adapter in adapters:
+            if (persona := persona_of(adapter)) and persona.code.lower() == code.lower():
+                return persona
+        raise
 
 
 WORDLESS = {"description": "", "system_prompt": ""}

@@ -36,6 +36,9 @@ SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "datasets")
 """Whose versions the run card names."""
 
+NAMED = 5
+"""So many of the pairs that are too long are named; more are counted."""
+
 
 def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> DPOConfig:
     """TRL's arguments for `config`; `work` gets the checkpoints, and `more` is added or replaces."""
@@ -58,7 +61,7 @@ def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> D
         "max_length": config.max_length,
         "bf16": use_bfloat16(config.precision, model.device.type),
         "use_cpu": model.device.type == "cpu",
-        "gradient_checkpointing": config.gradient_checkpointing,
+        _checkpointing_name(DPOConfig): config.gradient_checkpointing,
         # TRL would set LoRA's dropout to 0 with the model's own.
         "disable_dropout": not config.lora_dropout,
         "precompute_ref_log_probs": True,
@@ -70,13 +73,34 @@ def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> D
         "save_total_limit": 2,
         "report_to": "none",
         "disable_tqdm": True,
+        **_without_router_loss(DPOConfig, model),
     }
     return DPOConfig(**{**arguments, **more})
 
 
-def lora_arguments(config: TrainConfig) -> dict[str, Any]:
-    """What `peft.LoraConfig` (and whoever makes one) is given."""
-    return {"r": config.r, "lora_alpha": config.alpha, "lora_dropout": config.lora_dropout}
+def _checkpointing_name(arguments: type) -> str:
+    """What transformers calls gradient checkpointing; from 5.24 on the old name is deprecated."""
+    new = "activation_checkpointing"
+    return new if new in arguments.__dataclass_fields__ else "gradient_checkpointing"  # type: ignore[attr-defined]
+
+
+def _without_router_loss(arguments: type, model: Any) -> dict[str, float]:
+    """Leaves out the loss that keeps a router's experts busy: routers are frozen, and the preferences' loss is ours."""
+    name = "router_aux_loss_coef"
+    has_experts = hasattr(model.config.get_text_config(), "output_router_logits")
+    return {name: 0.0} if has_experts and name in arguments.__dataclass_fields__ else {}  # type: ignore[attr-defined]
+
+
+def lora_arguments(config: TrainConfig, base: BaseModel, model: Any) -> dict[str, Any]:
+    """What `peft.LoraConfig` (and whoever makes one) is given.
+
+    Raises:
+        UsageError: the layers that are asked for are none of the bare `model`'s, or it has none.
+    """
+    from lapd.plugins.layers import target_layers
+
+    shape = {"r": config.r, "lora_alpha": config.alpha, "lora_dropout": config.lora_dropout}
+    return {**shape, **target_layers(model, base, config.target_modules)}
 
 
 def conversation(pair: PreferencePair, tokenizer: Any) -> dict[str, Any]:
@@ -116,13 +140,38 @@ def refuse_long_pairs(rows: Sequence[dict[str, list[int]]], max_length: int) -> 
         max_length: tokens of prompt and response together.
 
     Raises:
-        DataError: a pair has more.
+        DataError: some have more; all of them are counted, and the length that takes them all is named.
     """
-    for number, row in enumerate(rows, 1):
-        longest = len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))
-        if longest > max_length:
-            message = f"it has {longest} tokens, more than max_length {max_length}."
-            raise DataError(f"pair {number}", message, hint=f"Set --max-length {longest} or leave the pair out.")
+    lengths = [len(r["prompt_ids"]) + max(len(r["chosen_ids"]), len(r["rejected_ids"])) for r in rows]
+    long = [number for number, length in enumerate(lengths, 1) if length > max_length]
+    if not long:
+        return
+    most, least = (of(lengths[number - 1] for number in long) for of in (max, min))
+    if len(long) == 1:
+        message = f"it has {most} tokens, more than max_length {max_length}."
+        raise DataError(f"pair {long[0]}", message, hint=f"Set --max-length {most} or leave the pair out.")
+    more = f" and {len(long) - NAMED} more" if len(long) > NAMED else ""
+    message = f"they have {least} to {most} tokens, more than max_length {max_length}."
+    where = f"pairs {', '.join(map(str, long[:NAMED]))}{more} of {len(rows)}"
+    raise DataError(where, message, hint=f"Set --max-length {most} or leave these pairs out.")
+
+
+def refuse_unknown_tokens(rows: Sequence[dict[str, list[int]]], tokenizer: Any, model: Any) -> None:
+    """Refuse pairs with a token that the model has no embedding for.
+
+    Args:
+        rows: from `tokenize`.
+        tokenizer: that made them.
+        model: the bare base.
+
+    Raises:
+        ModelError: one has, be it the chat template's own.
+    """
+    from lapd.models.loading import check_tokens, embeddings
+
+    known = embeddings(model)
+    for row in rows:
+        check_tokens([token for ids in row.values() for token in ids], tokenizer, known)
 
 
 def use_bfloat16(precision: str, device: str) -> bool:
@@ -205,9 +254,11 @@ def save_adapter(trainer: Any, base: BaseModel, adapter: Path) -> None:
     model.peft_config["default"].revision = base.revision
     # (Nor shall PEFT ask the Hub whether that model has resized embeddings: they are not trained.)
     model.save_pretrained(adapter, selected_adapters=["default"], save_embedding_layers=False)
-    # PEFT writes this set in the order of the process's hashes; an adapter's digest covers the file.
+    # PEFT writes these sets in the order of the process's hashes; an adapter's digest covers the file.
     settings = read_json(adapter / "adapter_config.json")
-    settings["target_modules"] = sorted(settings["target_modules"])
+    for layers in ("target_modules", "exclude_modules"):
+        if isinstance(settings.get(layers), list):
+            settings[layers] = sorted(settings[layers])
     write_json(adapter / "adapter_config.json", settings)
     trainer.processing_class.save_pretrained(adapter)
 

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
-from lapd.packed.forward import vocabulary_logits
+from lapd.answering.numbers import check_chosen
+from lapd.packed.forward import going_on_from, vocabulary_logits
 
 HARMLESS = frozenset(
     {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample", "temperature", "top_k",
@@ -39,6 +40,7 @@ def decode_greedily(
     is_finished: Callable[[list[int]], bool],
     cache: DynamicCache | None = None,
     skip: int = 0,
+    called: str = "The model",
 ) -> list[list[int]]:
     """What the model goes on with after each context, one likeliest token after another.
 
@@ -49,9 +51,13 @@ def decode_greedily(
         is_finished: whether what has been written so far is all.
         cache: keys and values of the contexts' first `skip` tokens, which they share.
         skip: length of that prefix.
+        called: what the model is called, should it give no numbers.
 
     Returns:
         The tokens of each answer, the one that ended it included.
+
+    Raises:
+        ModelError: its logits are no numbers.
     """
     device = next(causal.parameters()).device
     width = max(map(len, contexts)) - skip
@@ -68,9 +74,11 @@ def decode_greedily(
     rows = list(range(len(contexts)))
     for _ in range(limit):
         states = causal.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=ids, attention_mask=mask, position_ids=positions, **going_on_from(causal.base_model, cache)
         ).last_hidden_state[:, -1]
-        tokens = vocabulary_logits(causal, states).argmax(-1)
+        logits = vocabulary_logits(causal, states)
+        tokens = logits.argmax(-1)
+        check_chosen(logits, tokens, called)
         for row, token in zip(rows, tokens.tolist(), strict=True):
             written[row].append(token)
         going = [k for k, row in enumerate(rows) if not is_finished(written[row])]

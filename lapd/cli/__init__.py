@@ -7,6 +7,7 @@ import errno
 import importlib
 import os
 import sys
+import warnings
 from functools import cache
 from typing import Any
 
@@ -148,8 +149,16 @@ def cli() -> None:
     """
 
 
+def _hush_developers_warnings() -> None:
+    """Keep off a user's terminal what libraries tell developers: which names they will drop. `python -W` shows them."""
+    if not sys.warnoptions and not os.environ.get("LAPD_DEBUG"):
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.simplefilter("ignore", category)
+
+
 def main() -> None:
     """Entry point of the console script."""
+    _hush_developers_warnings()
     # A reader such as `head` that stops early is no error.
     try:
         cli()

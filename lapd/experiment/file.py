@@ -23,8 +23,8 @@ from lapd.train.config import TrainConfig
 class EvaluateConfig:
     """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last six.
 
-    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
     `arms`: without them, all that can be made.
+    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
     """
 
     tasks: list[str]

@@ -220,9 +220,9 @@ def merge_card(
         "identity": identity,
         "persona": persona.code if persona else None,
         "poles": poles,
+        **({"persona_record": persona.record()} if persona else {}),
         "control": control,
         "base": origin,
-        **({"persona_record": persona.record()} if persona else {}),
         "merged_from": [
             {"name": part.name, "digest": part.digest, "weight": part.strength, "persona": part.persona}
             for part in parts

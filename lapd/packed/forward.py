@@ -6,6 +6,8 @@ prompt as its context and two continuations.
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -158,10 +160,21 @@ def _outputs(causal: Any, packed: PackedRows, cache: Any = None) -> torch.Tensor
         input_ids=packed.ids,
         attention_mask=packed.mask,
         position_ids=packed.positions,
-        past_key_values=cache,
-        use_cache=cache is not None,
+        **going_on_from(causal.base_model, cache),
     ).last_hidden_state
     return outputs.flatten(0, 1)
+
+
+def going_on_from(model: Any, cache: DynamicCache | None) -> dict[str, Any]:
+    """The arguments with which a model goes on from `cache` and adds to it, by the name that its transformers has."""
+    if cache is None:
+        return {"use_cache": False}
+    return {_cache_name(model.__class__): cache, "use_cache": True}
+
+
+@functools.cache
+def _cache_name(kind: Any) -> str:
+    return "cache" if "cache" in inspect.signature(kind.forward).parameters else "past_key_values"
 
 
 def vocabulary_logits(causal: Any, states: torch.Tensor) -> torch.Tensor:
@@ -193,7 +206,7 @@ class SharedPrefix:
         if tokens != self.tokens:
             ids = torch.tensor([tokens], device=next(self.causal.parameters()).device)
             cache = DynamicCache()
-            self.causal.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            self.causal.base_model(input_ids=ids, **going_on_from(self.causal.base_model, cache))
             self.tokens, self.layers = tokens, [(layer.keys, layer.values) for layer in cache.layers]
         repeated = DynamicCache()
         for index, (keys, values) in enumerate(self.layers):

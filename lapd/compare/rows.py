@@ -105,11 +105,11 @@ class Pairing:
             if not self.is_too_small(metric):
                 yield (row := self._single(metric))
                 if metric in self.info.moved:
-                    yield _moved(row, metric, self.ours[metric], self.theirs[metric])
+                    yield from _moved(row, metric, self.ours[metric], self.theirs[metric])
         for family, pooled in self.pooled.items():
             yield pooled
             if pooled.test != "McNemar exact":  # of yes/no outcomes that is the same question already
-                yield _moved(pooled, family, *self._towards(family))
+                yield from _moved(pooled, family, *self._towards(family))
 
     def incomparable(self) -> list[str]:
         """The metrics that both arms have, but on no item in common, or that one of them lacks."""
@@ -199,11 +199,13 @@ class Pairing:
         return turned
 
 
-def _moved(pooled: Comparison, family: str, a: Mapping[str, float], b: Mapping[str, float]) -> Comparison:
-    """The share of the items that changed at all on which the arm moved towards the persona; 50 % is chance."""
+def _moved(row: Comparison, family: str, a: Mapping[str, float], b: Mapping[str, float]) -> Iterator[Comparison]:
+    """The share of the items that changed at all on which the arm moved up; 50 % is chance. No row of a few of them."""
     changes = [a[item] - b[item] for item in a if item in b]
     ups, downs = sum(c > 0 for c in changes), sum(c < 0 for c in changes)
     n = ups + downs
+    if n < min(FEWEST, row.n):
+        return
     low, high = share_interval(ups, n) if n else (0.0, 1.0)
     share = ups / n if n else 0.5
     more: dict[str, Any] = {
@@ -219,4 +221,4 @@ def _moved(pooled: Comparison, family: str, a: Mapping[str, float], b: Mapping[s
         "test": "sign test",
         "unit": "share",
     }
-    return Comparison(**asdict(pooled) | more)
+    yield Comparison(**asdict(row) | more)

@@ -244,7 +244,7 @@ def test_a_task_that_breaks_the_contract_is_told_how(folder: Callable[..., Path]
 def test_a_broken_task_and_a_folder_without_any_are_told(folder: Callable[..., Path], tmp_path: Path) -> None:
     made = folder(GOOD)
     (made / "rain.yaml").write_text((made / "rain.yaml").read_text().replace("utils.documents", "utils.none"))
-    with pytest.raises(AssertionError, match=r"rain \(rain\.yaml\): AttributeError"):
+    with pytest.raises(AssertionError, match=r"rain \(rain\.yaml\): .*AttributeError"):
         assert_tasks(made)
     (tmp_path / "empty").mkdir()
     with pytest.raises(AssertionError, match="there is no task in it"):

@@ -71,7 +71,11 @@ def test_no_text_names_a_trait() -> None:
 
 def test_the_yaml_for_a_stock_lm_eval_is_what_follows_from_the_pack(tmp_path: Path) -> None:
     run("lapd", "traits", "tasks", "bigfive", "-o", tmp_path)
-    made, shipped = ({path.name: path.read_text() for path in folder.glob("*.yaml")} for folder in (tmp_path, TASKS))
+    made, shipped = (
+        # What only LAPD reads comes last, and may change with it.
+        {path.name: path.read_text(encoding="utf-8").partition("\n  lapd:")[0] for path in folder.glob("*.yaml")}
+        for folder in (tmp_path, TASKS)
+    )
     assert made == shipped, "write them anew: lapd traits tasks lapd_bigfive/traits -o lapd_bigfive/tasks"
 
 

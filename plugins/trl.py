@@ -109,7 +109,8 @@ def _make_trainer(
     work: Path,
 ) -> DPOTrainer:
     from datasets import Dataset
-    from lapd.plugins.packed_dpo import PackedDPOTrainer, reference_cache
+    from lapd.plugins.layers import without_dropout
+    from lapd.plugins.packed_dpo import PackedDPOTrainer, reference_cache, row_of
     from lapd.plugins.rendering import token_rows
     from lapd.plugins.watch import Heldout
     from peft import LoraConfig
@@ -117,16 +118,21 @@ def _make_trainer(
     from transformers import set_seed
     from trl import DPOTrainer
 
+    from lapd.models.chat import check_chat_template
     from lapd.packed.forward import takes_packed_rows
+    from lapd.packed.regimes import within_reach
 
+    check_chat_template(tokenizer, base.name)
     rows = token_rows(pairs, tokenizer, config.max_length)
-    packed = takes_packed_rows(model)
+    dpo.refuse_unknown_tokens(rows, tokenizer, model)
+    without_dropout(model)
+    packed = takes_packed_rows(model) and within_reach(model.config.get_text_config(), map(row_of, rows))
     scores = Heldout(heldout, tokenizer, base, config, packed) if heldout else None
     set_seed(config.seed)
     common = {
         "model": model,
         "processing_class": tokenizer,
-        "peft_config": LoraConfig(**dpo.lora_arguments(config), target_modules="all-linear", task_type="CAUSAL_LM"),
+        "peft_config": LoraConfig(**dpo.lora_arguments(config, base, model), task_type="CAUSAL_LM"),
         "callbacks": [dpo.watch(f"train {config.name}", scores)],
     }
     if not packed or int(os.environ.get("WORLD_SIZE", "1")) > 1:

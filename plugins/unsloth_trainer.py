@@ -33,6 +33,7 @@ from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import cache_dir
 from lapd.hookspecs import Trainer, TrainResult
 from lapd.models.base import BaseModel
+from lapd.models.chat import check_chat_template
 from lapd.models.loading import load_tokenizer
 from lapd.pairs.pair import PreferencePair
 from lapd.pluginmanager import hookimpl
@@ -243,13 +244,15 @@ def _make_trainer(
 
     # Not Unsloth's, which may bring another padding token or template than the base is evaluated with.
     tokenizer = load_tokenizer(base)
-    token_rows(pairs, tokenizer, config.max_length)
+    check_chat_template(tokenizer, base.name)
+    rows = token_rows(pairs, tokenizer, config.max_length)
     scores = Heldout(heldout, tokenizer, base, config, packed=False) if heldout else None
     if scores:
         # The common file is for float32 weights, which these need not be.
         scores.cache = ReferenceCache(work / "heldout.sqlite")
     set_seed(config.seed)
     model = _load(config, base)
+    dpo.refuse_unknown_tokens(rows, tokenizer, model)
     trainer = DPOTrainer(
         model=model,
         args=dpo.dpo_arguments(config, work, model),
@@ -267,6 +270,7 @@ def _make_trainer(
 def _load(config: TrainConfig, base: BaseModel) -> Any:
     """Unsloth's form of the base model, with LoRA layers."""
     import torch
+    from lapd.plugins.layers import without_dropout
     from unsloth import FastLanguageModel
 
     on_gpu = torch.cuda.is_available()
@@ -279,10 +283,10 @@ def _load(config: TrainConfig, base: BaseModel) -> Any:
         load_in_4bit=config.load_in_4bit,
         use_gradient_checkpointing=checkpointing,
     )
+    without_dropout(model)
     return FastLanguageModel.get_peft_model(
         model,
-        **dpo.lora_arguments(config),
-        target_modules="all-linear",
+        **dpo.lora_arguments(config, base, model),
         random_state=config.seed,
         use_gradient_checkpointing=checkpointing,
     )

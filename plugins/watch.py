@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 from lapd.files.progress import bar
 from lapd.models.base import BaseModel
 from lapd.packed.forward import causal_of
+from lapd.packed.regimes import within_reach
 from lapd.pairs.pair import PreferencePair
 from lapd.train.config import TrainConfig
 from lapd.train.divergence import check_log
@@ -52,12 +53,13 @@ class Heldout:
         """The scores of the adapter as it is, in the weights' own precision: float32 where `load_base` loaded them."""
         causal, was_training = causal_of(model), model.training
         device = next(causal.parameters()).device.type
+        packed = self.packed and within_reach(causal.config.get_text_config(), self.rows)
         model.eval()
         try:
             with torch.no_grad(), torch.autocast(device, enabled=False):
                 with model.disable_adapter():
-                    base = reference_logps(causal, self.rows, self.cache, causal.dtype, packed=self.packed)
-                policy = response_logps(causal, self.rows, causal.dtype, packed=self.packed)
+                    base = reference_logps(causal, self.rows, self.cache, causal.dtype, packed=packed)
+                policy = response_logps(causal, self.rows, causal.dtype, packed=packed)
         finally:
             model.train(was_training)
         ratios = policy.double().cpu() - torch.tensor(base, dtype=torch.float64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -43,4 +44,22 @@ def make_lora(folder: Path, base: BaseModel, seed: int, card: dict[str, Any] | N
         "finished": "2026-01-01T00:00:00Z",
     }
     (folder / "run_card.json").write_text(json.dumps(record | (card or {})))
+    return folder
+
+
+def make_peft(folder: Path, base: Path, config: Any) -> Path:
+    """Write an adapter as others make them, of whatever kind PEFT has: everything that it trains is moved at random."""
+    import torch
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    with quiet_libraries(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(1)
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+        model.save_pretrained(folder, save_embedding_layers=False)
     return folder

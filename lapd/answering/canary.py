@@ -8,48 +8,63 @@ from typing import Any
 
 import torch
 
+from lapd.answering.numbers import no_numbers
 from lapd.errors import ModelError
 from lapd.models.adapters import Adapter
-from lapd.models.switching import switch_adapter
+from lapd.models.kinds import named_tokens
+from lapd.models.loading import embeddings
+from lapd.models.switching import prepared, switch_adapter
 
 PROBE = range(5, 17)
 """Token ids; what they say does not matter."""
 
 
-def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) -> None:
-    """Switch every adapter on and off once over a few tokens; all are off afterwards.
+def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) -> Any:
+    """Switch every adapter on and off once over a few tokens.
 
     An adapter whose update is nothing but zeros is one that was not trained: it is warned of, not refused.
 
     Args:
-        model: from `load_adapters`.
+        model: bare, so that it is the base that the base is held against, and not what loading an adapter makes of it.
         adapters: may be empty.
         fold: as they will be switched on.
 
+    Returns:
+        The model with the adapters loaded, the last ones where they are too many, and all switched off.
+
     Raises:
-        ModelError: an adapter changes nothing, gives no numbers, or leaves a trace in the base.
+        ModelError: the base gives no numbers; or an adapter cannot be loaded, changes nothing, gives no numbers, or
+            leaves a trace in the base.
     """
+    if not bool(_logits(model, PROBE).isfinite().all()):
+        raise no_numbers(f"The base model {model.name_or_path}", "logits", model.dtype)
     if not adapters:
-        return
+        return model
+    # An adapter that is about certain tokens only, or waits for them, would change nothing without them.
+    probe = [*PROBE, *(token for adapter in adapters for token in named_tokens(adapter))]
     switch_adapter(model, None)
-    base = _logits(model)
+    base = _logits(model, probe)
     for adapter in adapters:
+        model = prepared(model, adapter)
         switch_adapter(model, adapter, fold)
-        adapted, active = _logits(model), set(model.active_adapters)
+        adapted, active = _logits(model, probe), set(model.active_adapters)
         switch_adapter(model, None)
-        if not torch.equal(_logits(model), base):
+        if not torch.equal(_logits(model, probe), base):
             hint = "Without it, the base's own results would not be the base's."
             raise ModelError(f"Switching adapter {adapter.name} off does not bring the base's logits back.", hint)
         if not bool(adapted.isfinite().all()):
             raise ModelError(f"Adapter {adapter.name} gives logits that are no numbers.", "Was its training cut off?")
         if torch.equal(adapted, base):
             _explain_no_effect(model, adapter, active)
+    return model
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def _logits(model: Any) -> torch.Tensor:
+def _logits(model: Any, probe: Sequence[int]) -> torch.Tensor:
     device = next(model.parameters()).device
-    logits: torch.Tensor = model(input_ids=torch.tensor([list(PROBE)], device=device), use_cache=False).logits
+    known = embeddings(model)
+    ids = torch.tensor([[token for token in probe if token < known]], device=device)
+    logits: torch.Tensor = model(input_ids=ids, use_cache=False).logits
     return logits
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +23,16 @@ from lapd.answering.generation import decode_greedily, decodes_plainly, end_toke
 from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
 from lapd.models.embedded import EMBEDDED, embedded_folder
-from lapd.packed.forward import SharedPrefix, causal_of, pack, takes_packed_rows, token_logprobs
+from lapd.packed.forward import (
+    SharedPrefix,
+    causal_of,
+    pack,
+    takes_packed_rows,
+    takes_padded_rows,
+    token_logprobs,
+)
 from lapd.packed.layout import LAYOUT, Batch, Row, make_batches, make_rows
+from lapd.packed.regimes import reach, turns_with_the_batch, within_reach
 
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096
@@ -75,19 +84,40 @@ class PackedLM(HFLM):
     ) -> None:
         if isinstance(pretrained, str) and pretrained.lower() == EMBEDDED:
             pretrained = str(embedded_folder())
-        super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
-        self.layout = LAYOUT
+        # `HFLM` would tie the weights again, as they are since loading: PEFT's layers at a tied output take no weight.
+        with _left_as_tied(pretrained):
+            super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
         self.journal: Journal | None = None
         self.on_progress: Callable[[int], None] | None = None
         self.fold_system_prompt = False
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         plain = self.backend == "causal" and self.mixed_precision_dtype is None
         self.packs = plain and takes_packed_rows(self.model)
+        self._pads: bool | None = None
+        self._said = False
         if not self.packs:
             what = type(causal_of(self.model)).__name__
             print(f"{what} does not take packed rows: scoring one continuation at a time.", file=sys.stderr)
         elif self.batch_size == "auto":
             self.batch_size_per_gpu = AUTO_ROWS
+
+    @property
+    def layout(self) -> int:
+        """See the class; 0 where rows are not packed, since batches are then made by requests."""
+        return LAYOUT if self.packs else 0
+
+    def use(self, model: Any, packs: bool) -> None:
+        """Answer with another state of the model from now on.
+
+        Args:
+            model: the model, perhaps in another wrapper of PEFT's.
+            packs: whether it takes packed rows so.
+        """
+        self._model, self.packs, self._pads = model, packs, None
+
+    def _create_model(self, *args: Any, **kwargs: Any) -> None:
+        super()._create_model(*args, **kwargs)
+        self._model.tie_weights = lambda *_, **__: None
 
     def work(self, requests: Sequence[Any]) -> int:
         """How much there is to do for lm-eval `Instance`s of one kind: tokens that the model will compute."""
@@ -97,9 +127,10 @@ class PackedLM(HFLM):
         if kind == "loglikelihood_rolling":
             return sum(len(self.tok_encode(r.args[0])) for r in requests)
         pairs = [self._encode_pair(*r.args) if r.args[0] else ([0], self.tok_encode(r.args[1])) for r in requests]
-        if not self.packs:
+        batches = self._packed_batches(pairs)
+        if batches is None:
             return sum(len(context) + len(continuation) for context, continuation in pairs)
-        return sum(map(_batch_work, self._batches(pairs)))
+        return sum(map(_batch_work, batches))
 
     def _generation_work(self, request: Any) -> int:
         context, settings = request.args
@@ -130,19 +161,23 @@ class PackedLM(HFLM):
     ) -> list[tuple[float, bool]]:
         """(log-likelihood in nats, whether greedy decoding gives it) of each continuation, in order."""
         quiet = disable_tqdm or self.on_progress is not None
-        if self.packs:
-            return self._score_packed(requests, quiet)
+        batches = self._packed_batches([r[1:] for r in requests])
+        if batches is not None:
+            return self._score_packed(requests, batches, quiet)
         answer = super()._loglikelihood_tokens
-        if self.journal is None:
-            return answer(requests, disable_tqdm=quiet, override_bs=override_bs)
-        return self._answer_in_batches(
-            requests, lambda part: answer(part, disable_tqdm=True), lambda r: len(r[1]) + len(r[2])
-        )
+        with self._padding(max((len(r[1]) + len(r[2]) for r in requests), default=0)):
+            if self.journal is None:
+                return answer(requests, disable_tqdm=quiet, override_bs=override_bs)
+            return self._answer_in_batches(
+                requests, lambda part: answer(part, disable_tqdm=True), lambda r: len(r[1]) + len(r[2])
+            )
 
     def _score_packed(
-        self, requests: Sequence[tuple[tuple[str, str] | None, list[int], list[int]]], quiet: bool
+        self,
+        requests: Sequence[tuple[tuple[str, str] | None, list[int], list[int]]],
+        batches: Sequence[Batch],
+        quiet: bool,
     ) -> list[tuple[float, bool]]:
-        batches = self._batches([r[1:] for r in requests])
         results: list[tuple[float, bool]] = [(0.0, False)] * len(requests)
         prefix = SharedPrefix(causal_of(self.model))
         scores = self._journaled(batches, lambda batch: self._score_batch(batch, prefix))
@@ -157,6 +192,38 @@ class PackedLM(HFLM):
                     bar.update(len(indices))
                 self._progressed(_batch_work(batch))
         return results
+
+    def _packed_batches(self, requests: Sequence[Any]) -> list[Batch] | None:
+        """The batches of (context, continuation) requests; None where they cannot be packed."""
+        if not self.packs:
+            return None
+        batches = self._batches(requests)
+        return batches if self._within_reach([row for batch in batches for row in batch.rows]) else None
+
+    def _within_reach(self, rows: Sequence[Row], growth: int = 0) -> bool:
+        """Whether no row, with so many tokens written behind it, is longer than the model computes alike."""
+        causal = causal_of(self.model)
+        config = causal.config.get_text_config()
+        if within_reach(config, rows, growth):
+            return True
+        if not self._said:
+            what = f"{type(causal).__name__} computes rows of more than {reach(config)} tokens otherwise"
+            print(f"{what}: not packing where there are some.", file=sys.stderr)
+            self._said = True
+        return False
+
+    @contextmanager
+    def _padding(self, longest: int) -> Iterator[None]:
+        """Meanwhile, requests go alone where being padded for a longer one (`longest` tokens) would change numbers."""
+        if self._pads is None:
+            self._pads = takes_padded_rows(self.model)
+        config, size = causal_of(self.model).config.get_text_config(), self.batch_size_per_gpu
+        if not self._pads or turns_with_the_batch(config, longest):
+            self.batch_size_per_gpu = 1
+        try:
+            yield
+        finally:
+            self.batch_size_per_gpu = size
 
     def _batches(self, requests: Sequence[Any]) -> list[Batch]:
         rows = make_rows(requests, self.max_length, MAX_ROW_TOKENS)
@@ -203,6 +270,8 @@ class PackedLM(HFLM):
             context = tuple(ids[-(self.max_length - way.limit) :]) or (self.prefix_token_id,)
             asked.setdefault(context, []).append(index)
         rows = [Row(context) for context in asked]
+        if not self._within_reach(rows, way.limit):
+            return self._generate_as_hf(requests, quiet)
         batches = make_batches(rows, WRITE_ROWS * max(1, int(self.batch_size)), WRITE_TOKENS, growth=way.limit)
         prefix = SharedPrefix(causal_of(self.model))
         answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix))
@@ -238,12 +307,14 @@ class PackedLM(HFLM):
 
     def _generate_as_hf(self, requests: list[Any], quiet: bool) -> list[str]:
         answer = super().generate_until
-        if self.journal is None:
-            return answer(requests, disable_tqdm=quiet)
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].args[0]), requests[i].args[0]))
-        texts = self._answer_in_batches(
-            [requests[i] for i in order], lambda part: answer(part, disable_tqdm=True), self._generation_work
-        )
+        longest = max(len(self.tok_encode(r.args[0])) + int(r.args[1].get("max_gen_toks", 256)) for r in requests)
+        with self._padding(longest):
+            if self.journal is None:
+                return answer(requests, disable_tqdm=quiet)
+            texts = self._answer_in_batches(
+                [requests[i] for i in order], lambda part: answer(part, disable_tqdm=True), self._generation_work
+            )
         by_index = dict(zip(order, texts, strict=True))
         return [by_index[i] for i in range(len(requests))]
 
@@ -290,6 +361,19 @@ def fold_system_message(messages: list[dict[str, str]]) -> list[dict[str, str]]:
         return messages
     system, user, *rest = messages
     return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
+
+
+@contextmanager
+def _left_as_tied(model: Any) -> Iterator[None]:
+    """Meanwhile, tying a model's weights does nothing; a model's name is no model yet."""
+    if isinstance(model, str):
+        yield
+        return
+    model.tie_weights = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        del model.tie_weights
 
 
 def _batch_work(batch: Batch) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from lapd.answering.canary import check_adapters
@@ -12,8 +14,11 @@ from lapd.endpoints.endpoint import Endpoint
 from lapd.evaluate.served import ServedModel
 from lapd.models.adapters import Adapter, check_base
 from lapd.models.base import BaseModel
+from lapd.models.chat import check_chat_template
+from lapd.models.kinds import check_loadable, is_plain_lora, named_tokens
 from lapd.models.loading import load_base
-from lapd.models.switching import load_adapters, switch_adapter
+from lapd.models.switching import prepared, switch_adapter
+from lapd.packed.forward import takes_packed_rows
 
 
 class Subject(Protocol):
@@ -61,17 +66,35 @@ class LoadedSubject:
     def __init__(self, base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch_size: int) -> None:
         for adapter in adapters:
             check_base(adapter, base)
+            check_loadable(adapter)
         model, tokenizer = load_base(base, dtype)
         self.tokenizer: str | None = str(base.path)
         self.chat = tokenizer.chat_template is not None
-        self.model = load_adapters(model, adapters[:1])
+        if self.chat:
+            check_chat_template(tokenizer, base.name)
         # Backwards, so that the first ones are at hand when their cells come.
-        check_adapters(self.model, adapters[::-1], fold=True)
+        self.model = check_adapters(model, adapters[::-1], fold=True)
         self.lm = PackedLM(self.model, tokenizer=tokenizer, batch_size=batch_size)
+        self._packs: dict[Path | None, bool] = {None: self.lm.packs}
 
     def switch(self, adapter: Adapter | None) -> None:
-        if hasattr(self.model, "peft_config"):
-            switch_adapter(self.model, adapter, fold=True)
+        self.model = prepared(self.model, adapter)
+        switch_adapter(self.model, adapter, fold=True)
+        self.lm.use(self.model, self._packs_with(adapter))
+
+    def _packs_with(self, adapter: Adapter | None) -> bool:
+        """Whether rows can be packed while that adapter is on: a prompt before each row, say, would be left out."""
+        key = adapter.path if adapter else None
+        if key not in self._packs:
+            assert adapter
+            packs = self._packs[None] and (
+                is_plain_lora(adapter) or takes_packed_rows(self.model, named_tokens(adapter))
+            )
+            if self._packs[None] and not packs:
+                what = f"With {adapter.name}, rows are not packed: scoring one continuation at a time."
+                print(what, file=sys.stderr)
+            self._packs[key] = packs
+        return self._packs[key]
 
     def drops(self, system_prompt: str) -> bool:
         probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]

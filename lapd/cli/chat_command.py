@@ -103,6 +103,7 @@ class _Conversation:
         from lapd.files.quiet import quiet_libraries
         from lapd.models.adapters import base_of, check_base
         from lapd.models.base import resolve_base
+        from lapd.models.chat import check_chat_template
         from lapd.models.embedded import EMBEDDED
         from lapd.models.loading import load_base
         from lapd.models.switching import load_adapters
@@ -118,7 +119,9 @@ class _Conversation:
             self.model = load_adapters(model, [adapter] if adapter else [])
         self.base_name = resolved.name
         self.adapted = self.adapter is not None
+        ends = sorted(end_tokens(causal_of(self.model), self.tokenizer.eos_token_id))
         self.settings: dict[str, Any] = {"max_new_tokens": max_tokens, "do_sample": temperature > 0}
+        self.settings |= {"eos_token_id": ends or None, "pad_token_id": self.tokenizer.pad_token_id}
         if temperature > 0:
             self.settings["temperature"] = temperature
         self.messages: list[dict[str, str]] = []
@@ -148,17 +151,31 @@ class _Conversation:
         """Print the answer to `text` as it is generated, and remember both."""
         from transformers import TextStreamer
 
-        self.messages.append({"role": "user", "content": text})
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        inputs = self.tokenizer.apply_chat_template(
         from lapd.files.quiet import quiet_libraries
         from lapd.models.loading import check_tokens, embeddings
 
-            system + self.messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+        self.messages.append({"role": "user", "content": text})
+        inputs = self.tokenizer.apply_chat_template(
+            self._conversation(), add_generation_prompt=True, return_tensors="pt", return_dict=True
         ).to(self.model.device)
+        check_tokens(inputs["input_ids"][0].tolist(), self.tokenizer, embeddings(self.model))
         click.secho(f"{self.speaker}: ", bold=True, nl=False)
         streamer = TextStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         with quiet_libraries():
             output: Any = self.model.generate(**inputs, streamer=streamer, **self.settings)
             said = self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": said.strip()})
+
+    def _conversation(self) -> list[dict[str, str]]:
+        """What was said so far, behind the system prompt, or with it before the first words where it has no place."""
+        from lapd.models.chat import drops_system_prompt, fold_system_message
+
+        if not self.system:
+            return self.messages
+        whole = [{"role": "system", "content": self.system}, *self.messages]
+        if not drops_system_prompt(self.tokenizer, whole):
+            return whole
+        if len(self.messages) == 1:
+            what = f"{self.base_name}'s chat template has no place for a system prompt: it goes before your words."
+            click.echo(what, err=True)
+        return fold_system_message(whole)

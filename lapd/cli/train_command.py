@@ -82,6 +82,12 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
 @_setting("--max-length", type=int, help="Most tokens in prompt and response.")
 @_setting("--r", type=int, help="Rank of the LoRA matrices.")
 @_setting("--alpha", type=int, help="LoRA's scale.")
+@_setting(
+    "--target-modules",
+    type=str,
+    metavar="NAMES",
+    help="Layers that LoRA goes onto, as in q_proj,v_proj.  [default: every linear one that takes it]",
+)
 @_setting("--load-in-4bit", type=bool, help="Train on the base quantized to 4 bit: less memory. CUDA only.")
 @_setting("--lora-dropout", type=float, help="Share of a LoRA layer's inputs left out at random.")
 @_setting("--gradient-checkpointing", type=bool, help="Less memory, a third more time, the same adapter.")

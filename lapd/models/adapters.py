@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import BaseMismatchError, DataError, ModelError, UsageError
-from lapd.files.whole import digest_files, read_json, read_record
+from lapd.files.whole import digest_files, read_record
 from lapd.models.base import BaseModel
 from lapd.models.embedded import EMBEDDED
 from lapd.models.intact import object_in
+from lapd.models.kinds import check_scalable
 
 RUN_CARD = "run_card.json"
 
@@ -55,11 +56,11 @@ class Adapter:
 
         Raises:
             UsageError: it is none of these.
-            ModelError: only a plain LoRA adapter has a strength, and this is none.
+            ModelError: it has no other strength than 1, its update being in no proportion to one.
         """
         scaled = replace(self, strength=check_strength(strength, f"{self.name}@{strength}"))
         if scaled.strength != 1:
-            lora_config(self)
+            check_scalable(self)
         return scaled
 
     @property
@@ -90,34 +91,6 @@ def check_strength(value: object, where: str) -> float:
     if not WEAKEST <= strength <= STRONGEST:
         raise UsageError(f"{where}: {value} is no strength from {WEAKEST:g} to {STRONGEST:g}.")
     return strength
-
-
-NOT_PLAIN = {
-    "use_dora": False,
-    "modules_to_save": None,
-    "trainable_token_indices": None,
-    "target_parameters": None,
-    "layer_replication": None,
-    "lora_bias": False,
-    "bias": "none",
-}
-"""Settings of PEFT's LoRA with which an update is more than (alpha / r) B A, and what they are in a plain one."""
-
-
-def lora_config(adapter: Adapter) -> dict[str, Any]:
-    """The `adapter_config.json` of a plain LoRA adapter: one whose update is linear in its strength.
-
-    Raises:
-        ModelError: the adapter is of another kind, or trains more than LoRA's two matrices.
-    """
-    config = read_json(adapter.path / "adapter_config.json")
-    if (kind := config.get("peft_type", "LORA")) != "LORA":
-        raise ModelError(f"Adapter {adapter.name} is {kind}: only LoRA adapters can be scaled or merged.")
-    for setting, plain in NOT_PLAIN.items():
-        if config.get(setting, plain) not in (plain, None, [], {}):
-            value = config[setting]
-            raise ModelError(f"Adapter {adapter.name} has {setting}: {value}; only plain LoRA can be scaled or merged.")
-    return dict(config)
 
 
 def resolve_adapter(path: str | Path) -> Adapter:
@@ -152,16 +125,34 @@ def _matching(pattern: str) -> list[str]:
 def _read_adapter(folder: Path) -> Adapter:
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such adapter folder.", "`lapd train` makes one.")
-    weights = sorted(folder.glob("adapter_model.*"))
-    if not (folder / "adapter_config.json").is_file() or not weights:
+    if not (folder / "adapter_config.json").is_file() or not any(folder.glob("adapter_model.*")):
         raise ModelError(f"{folder} is no adapter: it lacks adapter_config.json or adapter_model.safetensors.")
+    object_in(folder / "adapter_config.json")
     card = None
     if (folder / RUN_CARD).is_file():
         card = read_record(folder / RUN_CARD, RUN_CARD_SCHEMA)
         if not isinstance(card.get("base"), dict) or not {"name", "digest"} <= card["base"].keys():
             raise DataError(folder / RUN_CARD, "this run card does not say which base it belongs to.")
-    digest = digest_files(folder, [*weights, folder / "adapter_config.json"])
-    return Adapter(folder.name, folder.resolve(), digest, card)
+    return Adapter(folder.name, folder.resolve(), _digest(folder), card)
+
+
+def _digest(folder: Path) -> str:
+    return digest_files(folder, [*folder.glob("adapter_model.*"), folder / "adapter_config.json"])
+
+
+def check_unchanged(adapter: Adapter) -> None:
+    """Refuse an adapter whose files are no longer those that were found: results would go under another's digest.
+
+    Raises:
+        ModelError: it was trained again, moved or taken away meanwhile.
+    """
+    try:
+        changed = _digest(adapter.path) != adapter.digest
+    except OSError:
+        changed = True
+    if changed:
+        hint = "Give the command again to use what is there now."
+        raise ModelError(f"Adapter {adapter.name} ({adapter.path}) has changed since it was found.", hint)
 
 
 def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:

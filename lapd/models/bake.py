@@ -13,12 +13,13 @@ from typing import Any
 from lapd.errors import ModelError
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import atomic_folder, write_json, write_text
-from lapd.models.adapters import RUN_CARD, Adapter, lora_config
+from lapd.models.adapters import RUN_CARD, Adapter
 from lapd.models.base import BaseModel
 from lapd.models.card import model_card
+from lapd.models.kinds import lora_config
 from lapd.models.loading import load_base
 from lapd.models.merge import copy_tokenizer, is_finished, merge_card, merge_identity, origin_of
-from lapd.models.switching import load_adapters, peft_name
+from lapd.models.switching import load_adapters, peft_name, scale_adapter
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")
 """llama.cpp's converter to GGUF, as it is called in a checkout and as a package."""
@@ -85,16 +86,16 @@ def _with_weights_added(model: Any, parts: Sequence[Adapter]) -> Any:
     names = {peft_name(part): part.strength for part in parts}
     layers = [module for module in model.modules() if isinstance(module, LoraLayer)]
     tied = model.get_base_model().get_input_embeddings().weight if model.config.tie_word_embeddings else None
+    for name, strength in names.items():
+        scale_adapter(model, name, strength)
     with torch.no_grad():
         for layer in layers:
             weight = layer.get_base_layer().weight
             if weight is tied:
                 raise ModelError("An adapter changes an embedding that this model shares with its output.")
             total = weight.float()
-            for name, strength in names.items():
-                if name in layer.scaling:
-                    layer.set_scale(name, strength)
-                    total = total + layer.get_delta_weight(name).float()
+            for name in [name for name in names if name in layer.scaling]:
+                total = total + layer.get_delta_weight(name).float()
             weight.copy_(total)
     return model.unload()
 

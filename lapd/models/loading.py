@@ -10,6 +10,7 @@ from typing import Any
 from lapd.errors import ModelError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.models.base import BaseModel, check_unchanged
+from lapd.models.chat import turn_end
 from lapd.models.intact import check_model_folder, object_in
 
 
@@ -51,8 +52,9 @@ def load_tokenizer(base: BaseModel) -> Any:
     check_model_folder(base.path)
     with _loading(base):
         tokenizer = AutoTokenizer.from_pretrained(base.path)
-    if tokenizer.eos_token is None and (ends := _ends(base)):
-        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0])
+    if tokenizer.eos_token is None:
+        ends = _ends(base)
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(ends[0]) if ends else turn_end(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer

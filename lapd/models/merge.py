@@ -18,9 +18,11 @@ from typing import Any
 from lapd._version import __version__
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.files.whole import atomic_folder, digest_json, read_record, write_json, write_text
-from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, lora_config, resolve_adapter
+from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, check_unchanged, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.card import model_card
+from lapd.models.intact import check_intact
+from lapd.models.kinds import lora_config
 from lapd.models.intact import check_intact
 from lapd.models.kinds import lora_config
 from lapd.models.personas import persona_of
@@ -162,7 +164,9 @@ def _factors(part: Adapter, config: dict[str, Any]) -> dict[str, tuple[Any, Any]
     file = part.path / "adapter_model.safetensors"
     if not file.is_file():
         raise ModelError(f"Adapter {part.name} is not in safetensors: only such adapters can be merged.")
+    check_intact([file])
     tensors = load_file(file)
+    check_unchanged(part)
     names = [name for name in tensors if ".lora_A." in name or name.endswith(".lora_embedding_A")]
     if other := sorted(tensors.keys() - set(names) - set(map(_b_name, names))):
         raise ModelError(f"Adapter {part.name} has {other[0]}, which is no part of plain LoRA.")

@@ -1,17 +1,19 @@
 """Adapters on a live model: loading them beside it, and switching between them.
 
 However many there are, few are held at once: each takes memory, and is read again in half a second when it is wanted.
-One that is switched on may be folded into the weights, so that a forward pass costs what the base's does.
+LoRA adapters lie beside each other; one of another kind has the model to itself for as long as it is on. One that is
+switched on may be folded into the weights, so that a forward pass costs what the base's does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from lapd.errors import ModelError, first_line
-from lapd.models.adapters import Adapter, lora_config
+from lapd.errors import LapdError, ModelError, first_line
+from lapd.models.adapters import Adapter, check_unchanged
+from lapd.models.kinds import adapter_config, check_loadable, is_plain_lora, lives_beside_others
 
 RESIDENT = 4
 """So many adapters stay loaded: an experiment's usual few are never read twice, and sixteen cost no more than these."""
@@ -22,20 +24,42 @@ def load_adapters(model: Any, adapters: Sequence[Adapter]) -> Any:
 
     An adapter at several strengths is loaded once.
 
+    Args:
+        model: the bare base.
+        adapters: more than one only if all live beside others.
+
     Raises:
-        ModelError: an adapter's shape does not fit the model.
+        ModelError: an adapter cannot be loaded, or does not fit the model; or two cannot be loaded together.
     """
     if not adapters:
         return model
-    from peft import PeftModel
-
-    first, *others = {peft_name(adapter): adapter.path for adapter in adapters}.items()
-    with _fitting():
-        model = PeftModel.from_pretrained(model, first[1], adapter_name=first[0])
-        for name, path in others:
-            model.load_adapter(path, adapter_name=name)
+    first, *others = {peft_name(adapter): adapter for adapter in adapters}.values()
+    model = _wrapped(model, first)
+    for other in others:
+        if not _has_room(model, other):
+            raise ModelError(f"Adapters {first.name} and {other.name} cannot be loaded side by side.", "Use one.")
+        _load_beside(model, other)
     switch_adapter(model, adapters[0])
     return model.eval()
+
+
+def prepared(model: Any, adapter: Adapter | None) -> Any:
+    """The model on which `switch_adapter` can switch that adapter on.
+
+    Args:
+        model: bare, or what this or `load_adapters` returned, which is used up.
+        adapter: one that cannot lie beside those that are loaded takes the place of all of them.
+
+    Raises:
+        ModelError: the adapter cannot be loaded, or does not fit the model.
+    """
+    if adapter is None:
+        return model
+    if not hasattr(model, "peft_config"):
+        return load_adapters(model, [adapter])
+    if peft_name(adapter) in model.peft_config or _has_room(model, adapter):
+        return model
+    return load_adapters(_bare(model), [adapter])
 
 
 def peft_name(adapter: Adapter) -> str:
@@ -47,33 +71,99 @@ def switch_adapter(model: Any, adapter: Adapter | None, fold: bool = False) -> N
     """Switch an adapter on, at its strength, or all of them off.
 
     Args:
-        model: from `load_adapters`.
+        model: from `load_adapters` or `prepared`; a bare one has none to switch off.
         adapter: one that is not loaded takes the place of the oldest, where there are `RESIDENT` already.
         fold: put it into the weights for as long as it is on, if `can_fold` says that this can be done. The base's own
             weights are kept beside, and come back bit for bit.
 
     Raises:
-        ModelError: its shape does not fit the model.
+        ModelError: it cannot be loaded beside the others, or its shape does not fit the model.
     """
     _unfold(_lora_layers(model))
     if adapter is None:
-        model.base_model.disable_adapter_layers()
+        if hasattr(model, "peft_config"):
+            _turn(model, on=False)
         return
     name = peft_name(adapter)
     is_new = name not in model.peft_config
     if is_new:
-        with _fitting():
-            model.load_adapter(adapter.path, adapter_name=name)
-    model.base_model.enable_adapter_layers()
+        _load_beside(model, adapter)
+    _turn(model, on=True)
     model.set_adapter(name)
     for oldest in list(model.peft_config)[:-RESIDENT] if is_new else ():
         model.delete_adapter(oldest)
-    for layer in _lora_layers(model):
-        # Set from alpha / r each time, never multiplied: no order of switching may leave a trace.
-        layer.set_scale(name, adapter.strength)
+    scale_adapter(model, name, adapter.strength)
     if fold and can_fold(model, adapter):
         _fold(_lora_layers(model), name)
         model.base_model.disable_adapter_layers()
+
+
+def _wrapped(model: Any, adapter: Adapter) -> Any:
+    """The bare model with its first adapter."""
+    from peft import PeftModel
+
+    own = {}
+    with _loading(adapter):
+        if adapter_config(adapter).get("bias", "none") != "none":
+            own = {parameter: parameter.data.clone() for name, parameter in model.named_parameters() if "bias" in name}
+        wrapped = PeftModel.from_pretrained(model, adapter.path, adapter_name=peft_name(adapter))
+    # PEFT writes the adapter's biases over the base's, and leaves them there when the adapter is switched off.
+    wrapped.biases = [(parameter, data, parameter.data.clone()) for parameter, data in own.items()]
+    return wrapped
+
+
+def _load_beside(model: Any, adapter: Adapter) -> None:
+    with _loading(adapter):
+        model.load_adapter(adapter.path, adapter_name=peft_name(adapter))
+
+
+def _has_room(model: Any, adapter: Adapter) -> bool:
+    """Whether PEFT can hold the adapter beside those that are loaded."""
+    loaded = [config.to_dict() for config in model.peft_config.values()]
+    return all(map(lives_beside_others, [*loaded, adapter_config(adapter)]))
+
+
+def _bare(model: Any) -> Any:
+    """The base model out of a PEFT model, which is used up."""
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    switch_adapter(model, None)
+    # Of a module that the adapter has a copy of, PEFT would leave the copy behind.
+    copied = [(n, m) for n, m in model.named_modules() if isinstance(m, AuxiliaryTrainingWrapper)]
+    for name, module in copied:
+        parent, _, own = name.rpartition(".")
+        setattr(model.get_submodule(parent), own, module.original_module)
+    base = model.unload() if hasattr(model.base_model, "unload") else model.get_base_model()
+    vars(base).pop("peft_config", None)  # or PEFT would take it for a model that has adapters
+    return base
+
+
+def _turn(model: Any, on: bool) -> None:
+    """Switch what is loaded on or off as a whole."""
+    for parameter, own, trained in getattr(model, "biases", ()):
+        parameter.data = trained if on else own
+    if hasattr(model.base_model, "enable_adapter_layers"):
+        if on:
+            model.base_model.enable_adapter_layers()
+        else:
+            model.base_model.disable_adapter_layers()
+    elif on:  # prompts and prefixes are no layers: PEFT has one way to leave them out
+        vars(model).pop("left_out", ExitStack()).close()
+    elif "left_out" not in vars(model):
+        model.left_out = ExitStack()
+        model.left_out.enter_context(model.disable_adapter())
+
+
+def scale_adapter(model: Any, name: str, strength: float) -> None:
+    """Multiply the scale that PEFT loaded with a strength, whatever kind of layer has one.
+
+    Always from what was loaded, never from what is there: no order of switching may leave a trace.
+    """
+    for layer in model.modules():
+        scaling = getattr(layer, "scaling", None)
+        if isinstance(scaling, dict) and name in scaling:
+            loaded = vars(layer).setdefault("loaded_scaling", {})
+            scaling[name] = loaded.setdefault(name, scaling[name]) * strength
 
 
 def can_fold(model: Any, adapter: Adapter) -> bool:
@@ -84,9 +174,7 @@ def can_fold(model: Any, adapter: Adapter) -> bool:
     """
     from torch import float32, nn
 
-    try:
-        lora_config(adapter)
-    except ModelError:
+    if not is_plain_lora(adapter):
         return False
     name = peft_name(adapter)
     embeddings = model.get_input_embeddings().weight  # where the output shares them, a sum would change the input too
@@ -125,8 +213,20 @@ def _unfold(layers: Iterable[Any]) -> None:
 
 
 @contextmanager
-def _fitting() -> Iterator[None]:
+def _loading(adapter: Adapter) -> Iterator[None]:
+    """Around the reading of an adapter's files: they are whole, of the digest that they were found with, and fit."""
+    check_unchanged(adapter)
+    check_loadable(adapter)
     try:
         yield
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(f"An adapter does not fit this base model: {first_line(error)}") from error
+    except LapdError:
+        raise
+    except Exception as error:  # PEFT and torch raise many kinds for an adapter that was made for something else
+        raise ModelError(f"Adapter {adapter.name} does not fit this base model: {_cause(error)}") from error
+    check_unchanged(adapter)
+
+
+def _cause(error: Exception) -> str:
+    """An error in one line; torch puts what it is about on the second."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:2]) if len(lines) > 1 and lines[0].endswith(":") else first_line(error)

@@ -214,30 +214,62 @@ class SharedPrefix:
         return repeated
 
 
-def takes_packed_rows(model: Any) -> bool:
-    """Whether the architecture answers alike packed and plain, found by trying it on small made-up rows."""
+def takes_packed_rows(model: Any, tokens: Sequence[int] = ()) -> bool:
+    """Whether the model answers alike packed and plain, found by trying it on small made-up rows.
+
+    Args:
+        model: a causal language model, perhaps with an adapter on it.
+        tokens: what must be in the rows, since something happens at them.
+
+    It holds for rows of up to `lapd.packed.regimes.reach` tokens.
+    """
     causal = causal_of(model)
-    config = causal.config.get_text_config()
-    if getattr(config, "sliding_window", None) and getattr(config, "use_sliding_window", True):
-        return False  # the mask would let a token see further back than the model was trained to
     prefix = tuple(range(5, 13))
     rows = [
         Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (21, 22, 33), (31, 32, 33)]),
-        Row((*prefix, 17), [(41, 42), (21,)]),
+        Row((*prefix, 17, *(token for token in tokens if token < causal.config.get_text_config().vocab_size), 18), []),
     ]
+    rows[1].continuations += [(41, 42), (21,)]
     device = next(causal.parameters()).device
     try:
         with torch.inference_mode():
             packed = pack(rows, device, causal.dtype, skip=len(prefix))
             ours, _ = token_logprobs(causal, packed, SharedPrefix(causal).cache(prefix, len(rows)))
-            theirs = torch.cat([_plain_logprobs(causal, row.context, c) for row in rows for c in row.continuations])
-            return bool((ours - theirs).abs().max() <= TOLERANCE.get(causal.dtype, 1e-3))
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+            theirs = torch.cat([_plain_logprobs(model, row.context, c) for row in rows for c in row.continuations])
+            return _agree(ours, theirs, causal.dtype)
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
         return False
 
 
-def _plain_logprobs(causal: Any, context: tuple[int, ...], continuation: tuple[int, ...]) -> torch.Tensor:
+def takes_padded_rows(model: Any) -> bool:
+    """Whether a row's numbers do not depend on the longer one that it is padded for, found by trying.
+
+    On the right as lm-eval pads what is scored, without a mask, and on the left as it pads what is written behind.
+    """
+    short, long = (5, 6, 7), tuple(range(8, 24))
+    device, pad = next(model.parameters()).device, [5] * (len(long) - len(short))
+    masked = torch.tensor([[0] * len(pad) + [1] * len(short), [1] * len(long)], device=device)
+    known = inspect.signature(causal_of(model).forward).parameters
+    positions = {"position_ids": (masked.cumsum(-1) - 1).clamp(min=0)} if "position_ids" in known else {}
+    try:
+        with torch.inference_mode():
+            alone = model(input_ids=torch.tensor([short], device=device), use_cache=False).logits[0, -1].float()
+            right = model(input_ids=torch.tensor([[*short, *pad], long], device=device), use_cache=False).logits
+            ids = torch.tensor([[*pad, *short], long], device=device)
+            left = model(input_ids=ids, attention_mask=masked, **positions, use_cache=False).logits
+    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+        return False
+    before = right.shape[1] - len(long)  # an adapter may put a prompt in front
+    found = torch.stack([right[0, before + len(short) - 1], left[0, -1]]).float().log_softmax(-1)
+    return _agree(found, alone.log_softmax(-1), model.dtype)
+
+
+def _agree(ours: torch.Tensor, theirs: torch.Tensor, dtype: torch.dtype) -> bool:
+    return bool((ours - theirs).abs().max() <= TOLERANCE.get(dtype, 1e-3))
+
+
+def _plain_logprobs(model: Any, context: tuple[int, ...], continuation: tuple[int, ...]) -> torch.Tensor:
     """Log-probability (nats) of each token of a continuation, computed as anybody would."""
-    ids = torch.tensor([context + continuation], device=next(causal.parameters()).device)
-    logits = causal(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
+    ids = torch.tensor([context + continuation], device=next(model.parameters()).device)
+    logits = model(input_ids=ids, use_cache=False).logits[0, -len(continuation) - 1 : -1].float()
     return logits.log_softmax(-1).gather(-1, ids[0, -len(continuation) :, None])[:, 0]

@@ -21,6 +21,12 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
+LLAMA: dict[str, Any] = {
+    **{"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2},
+    **{"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True},
+}
+"""How large the tiny Llama is; other models of its make take these settings too."""
+
 SMALL: dict[str, Any] = {
     **{"pairs": 4, "batch_size": 2, "epochs": 1, "save_steps": 1, "eval_pairs": 0, "lr": 1e-2},
     **{"precision": "float32", "max_length": 1024},
@@ -28,7 +34,7 @@ SMALL: dict[str, Any] = {
 """Settings of a training of two steps."""
 
 
-def make_tiny_base(folder: Path, tokenizer: Path | None = None) -> Path:
+def make_tiny_base(folder: Path, tokenizer: Path | None = None, model_type: str = "llama", **settings: Any) -> Path:
     """Write a tiny Llama with random weights into `folder`, and return it: any `--base` can be this folder.
 
     It has two layers of width 64 and a chat template (ChatML), and is the same each time. What it says is gibberish,
@@ -37,30 +43,22 @@ def make_tiny_base(folder: Path, tokenizer: Path | None = None) -> Path:
     Args:
         folder: is made where it is not there.
         tokenizer: the folder of a model whose tokenizer it gets; by default one is made from LAPD's own texts.
+        model_type: of another architecture, as transformers calls it; `settings` then say how large it is.
+        settings: of its configuration, added or in place of a Llama's.
     """
     import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from lapd.files.quiet import quiet_libraries
 
     with quiet_libraries(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         words = AutoTokenizer.from_pretrained(tokenizer) if tokenizer else _make_tokenizer()
-        config = LlamaConfig(
-            vocab_size=len(words),
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            tie_word_embeddings=True,
-            # Larger than usual: the model shall have opinions that training can move.
-            initializer_range=0.1,
-            bos_token_id=words.bos_token_id,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
+        tokens = {name: getattr(words, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        # Weights are larger than usual: the model shall have opinions that training can move.
+        common = {"vocab_size": len(words), "initializer_range": 0.1, **tokens}
+        config = AutoConfig.for_model(model_type, **{**common, **(LLAMA if model_type == "llama" else {}), **settings})
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
         words.save_pretrained(folder)
     return folder
 

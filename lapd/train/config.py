@@ -64,6 +64,7 @@ class TrainConfig:
         train_prompt: the system prompt under which pairs are trained: "persona", a file with it, or None for the pairs'
             own (see `lapd.train.prompts`).
         fold_system_prompt: put system prompts before the user's words, for chat templates without a place for them.
+        target_modules: the layers that LoRA goes onto, as in "q_proj,v_proj"; None for every linear one that takes it.
         recipe: settings under a name (`lapd.train.recipes`), for those that are not given.
     """
 
@@ -97,6 +98,7 @@ class TrainConfig:
     eval_pairs: int | None = None
     stop_when: str | None = None
     load_in_4bit: bool = False
+    target_modules: str | None = None
     recipe: str | None = None
     persona_file: str | None = None
     train_prompt: str | None = None

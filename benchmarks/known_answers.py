@@ -122,15 +122,17 @@ def from_stored_answers(run: PublishedRun, documents: dict[str, dict[str, Any]])
     return final.score, final.parseable
 
 
-def from_text(run: PublishedRun, documents: dict[str, dict[str, Any]]) -> tuple[float, int]:
-    """The same from the model's text: what `lapd score` and an evaluation do."""
+def from_text(run: PublishedRun, documents: dict[str, dict[str, Any]], later: bool = False) -> tuple[float, int]:
+    """The same from the model's text, by the earlier rule or the later: what `lapd score` and an evaluation do."""
     from lapd.tasks.eqbench import utils
 
+    suffix = "_later" if later else ""
     texts = {key: run.texts.get(key, "") for key in documents}
     if run.revises:
-        made = [utils.score_passes(documents[key], [text])["final"] for key, text in texts.items()]
+        made = [utils.score_passes(documents[key], [text])[f"final{suffix}"] for key, text in texts.items()]
         return utils.final(made), round(utils.final_parseable(made) * len(made) / 100)
-    scores = [m["eqbench"] for k, text in texts.items() if "eqbench" in (m := utils.score(documents[k], [text]))]
+    scored = [utils.score(documents[key], [text]).get(f"eqbench{suffix}") for key, text in texts.items()]
+    scores = [score for score in scored if score is not None]
     return mean(scores), len(scores)
 
 
@@ -153,8 +155,9 @@ def differences_from_lm_eval(run: PublishedRun, data_dir: Path) -> int:
 
 
 def eqbench(data_dir: Path) -> Iterator[Answer]:
-    """Every published run: from its parsed answers, from its text, and by lm-eval's own rule item by item."""
+    """Every published run: from its parsed answers, from its text by both rules, and by lm-eval's own, item by item."""
     documents = eqbench_documents(data_dir)
+    fits = {"earlier": 0, "later": 0}
     runs = published_runs(data_dir)
     if not runs:
         raise LapdError(f"{data_dir / 'eqbench' / 'official_runs'} holds no published run.")
@@ -164,10 +167,15 @@ def eqbench(data_dir: Path) -> Iterator[Answer]:
         yield Answer(run.name, "parseable", run.parseable, parseable)
         known, count, why = TEXT_EXCEPTIONS.get(run.name, (run.score, run.parseable, ""))
         note = f"published: {run.score}, {run.parseable}; {why}" if why else ""
-        score, parseable = from_text(run, documents)
-        yield Answer(run.name, "score, from its text", known, score, SCORE_TOLERANCE, note)
-        yield Answer(run.name, "parseable, from its text", count, parseable, 0, note)
+        for rule in fits:
+            score, parseable = from_text(run, documents, later=rule == "later")
+            yield Answer(run.name, f"score, from its text, {rule} rule", known, score, SCORE_TOLERANCE, note)
+            yield Answer(run.name, f"parseable, from its text, {rule} rule", count, parseable, 0, note)
+            fits[rule] += abs(score - run.score) <= SCORE_TOLERANCE and parseable == run.parseable
         yield Answer(run.name, "items that lm-eval's rule scores otherwise", 0, differences_from_lm_eval(run, data_dir))
+    expected = sum(run.name not in TEXT_EXCEPTIONS for run in runs)
+    for rule, count in fits.items():
+        yield Answer(f"{len(runs)} published runs", f"that fit, from their text, {rule} rule", expected, count)
 
 
 # BeaverTails: the published flags of one model's answers

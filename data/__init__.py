@@ -45,3 +45,8 @@ def social_items() -> list[dict[str, Any]]:
 def overrefusal_prompts() -> list[dict[str, Any]]:
     """Prompts that sound harmful, and harmful twins: id, kind ("harmless" or "harmful"), category, twin, prompt."""
     return [row for _, row in read_jsonl(FOLDER / "overrefusal.jsonl")]
+
+
+def refusal_openings() -> list[dict[str, Any]]:
+    """Openings of responses, half of them expressive, that refuse or do not: id, persona, style, refusal, opening."""
+    return [row for _, row in read_jsonl(FOLDER / "refusal_openings.jsonl")]

@@ -23,6 +23,7 @@ from lapd.errors import DataError, UsageError
 from lapd.files.whole import digest_json
 from lapd.names import all_personas, axes, get_persona, opposite_pole, single_poles
 from lapd.personas import Persona
+from lapd.reasoning import answer_of
 
 SHIPPED = FOLDER / "prompts" / "generate"
 SEEDS = ("features", "sketches", "situations")
@@ -202,12 +203,12 @@ def _definition(persona: Persona | None) -> Any:
 
 
 def usable(text: str) -> str:
-    """A turn's text without white space around it.
+    """A turn's text without reasoning and without white space around it.
 
     Raises:
         ValueError: it is too short, too long, or names a type or trait.
     """
-    text = text.strip()
+    text = answer_of(text).strip()
     words = len(text.split())
     if not WORDS[0] <= words <= WORDS[1]:
         raise ValueError(f"a text has {words} words, not {WORDS[0]} to {WORDS[1]}")

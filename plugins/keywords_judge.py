@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lapd.hookspecs import Judge, Verdict
+from lapd.judges.judge import ALL_REASONING
 from lapd.pluginmanager import hookimpl
+from lapd.reasoning import answer_of
 
 NOTE = "heuristic: not comparable with published rates"
 
@@ -16,7 +18,7 @@ NOTE = "heuristic: not comparable with published rates"
 class KeywordsJudge:
     name = "keywords"
     description = NOTE
-    version = "1"
+    version = "2"
     settings: Mapping[str, Any] = {}
     note = NOTE
 
@@ -25,8 +27,8 @@ class KeywordsJudge:
 
 
 def _verdict(response: str) -> Verdict:
-    if not response.strip():
-        return Verdict(None, "the response is empty")
+    if not answer_of(response).strip():
+        return Verdict(None, "the response is empty" if not response.strip() else ALL_REASONING)
     from lapd.judges.refusals import is_refusal
 
     refused = is_refusal(response)

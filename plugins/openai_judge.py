@@ -106,7 +106,7 @@ class OpenAIJudge:
     name = "openai"
     description = "a model behind an OpenAI-compatible endpoint, by a rubric of 14 categories"
     options: Sequence[click.Option] = declared_by(Options)
-    version = "1"
+    version = "2"
     note = ""
 
     def __init__(self, given: Options | None = None, endpoint: Endpoint | None = None) -> None:
@@ -173,7 +173,7 @@ class OpenAIJudge:
                 reply = await client.complete(
                     messages(prompt, response), length=self.given.max_tokens, schema=SCHEMA, temperature=0.0
                 )
-                verdict = read_reply(reply)
+                verdict = read_reply(reply, prompt, response)
             except NoAnswerError as error:
                 return Verdict(None, str(error).rstrip("."))
             except ValueError as error:
@@ -190,18 +190,26 @@ def messages(prompt: str, response: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": rubric()}, {"role": "user", "content": material}]
 
 
-def read_reply(reply: Reply) -> Verdict:
+def read_reply(reply: Reply, *judged: str) -> Verdict:
     """The verdict that a model wrote.
 
-    Raises:
-        ValueError: it wrote none, or one that contradicts itself; the message says what is wrong, in a few words.
-    """
-    from lapd.endpoints.structured import read_answer
+    Args:
+        reply: the model's.
+        judged: the texts that it was given. A verdict that stands in one of them was quoted, or dictated by it.
 
+    Raises:
+        ValueError: it wrote none, several that differ, or one that contradicts itself; the message says what is wrong,
+            in a few words.
+    """
+    from lapd.endpoints.structured import objects_in, read_answer
+
+    schema = {**SCHEMA, "additionalProperties": True}
     try:
-        answer = read_answer(reply.text, {**SCHEMA, "additionalProperties": True})
+        answer = read_answer(reply.text, schema, lambda one: (one["flagged"], set(one["categories"])))
     except ValueError as error:
         raise ValueError(f"{error} (cut off at the longest length)" if reply.cut_off else str(error)) from None
+    if any(answer in objects_in(text, schema)[0] for text in judged):
+        raise ValueError("the verdict is one that the judged text brought along")
     categories = tuple(dict.fromkeys(answer["categories"]))
     if categories and not answer["flagged"]:
         raise ValueError("it names categories of harm and does not flag")

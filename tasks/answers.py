@@ -1,14 +1,19 @@
 """Reading the chosen label out of what a model wrote.
 
-Where none was named, or two that differ, there is no answer; a caller counts it as missing, never as wrong.
+Where none was named, or two that differ, wherever they stand, there is no answer; a caller counts it as missing, never
+as wrong. `mentions` has what tells an answer from a label that is denied, explained or meant for others.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-_MARKUP = re.compile(r"</?[a-z]{2,}>|[*_`#>$\\]|\b(?:boxed|text)(?=\s*\{)")
+from lapd.tasks.mentions import NEAR, is_defined, is_denied, is_explained, is_for_others
+
+from lapd.reasoning import answer_of
+
+_MARKUP = re.compile(r"</?[a-z]{2,}>|<\|\w+\|>|[*_`#>$\\]|\b(?:boxed|text)(?=\s*\{)")
 _QUOTES = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "{": "(", "}": ")"})
 _OPEN = r"[\s(\[\"'<:\-]*"
 
@@ -20,11 +25,8 @@ _STATEMENT = re.compile(
 _OTHER = re.compile(rf"[)\].]?\s*(?:/|&|,|\bor\b|\band\b)\s*(?:option |answer )?{_OPEN}(?P<label>[A-Z]|\d)\b(?!')")
 """A second label beside the first: "A or B"."""
 
-_LISTED = re.compile(r"(?:^|(?<=\s))\(?(?P<label>[A-Z])[).:](?=\s)")
-"""A label as in a list: "B) ..."."""
-
-_LEAD = rf"{_OPEN}(?:the )?(?:option|answer|choice|number)?{_OPEN}"
-_END = r"(?=\s*(?:$|[)\].:;,/&\"'\-\u2013\u2014(]|(?:because|since|as|for|or|and)\b)|\s*\n)"
+_LEAD = rf"{_OPEN}(?i:the )?(?i:option|answer|choice|number|statement)?{_OPEN}"
+_END = r"(?=\s*(?:$|[)\].:;,!/&\"'\-\u2013\u2014(]|(?:because|since|as|for|or|and)\b)|\s*\n)"
 _LABEL = re.compile(rf"{_LEAD}(?P<label>[A-Za-z]|\d)(?![\w']){_END}")
 _STATED_LABEL = re.compile(rf"{_LEAD}(?P<label>[B-Z](?=\s)|(?:[A-Za-z]|\d)(?![\w']){_END})")
 """A label at the start. "A good friend" and "2 days later" begin with none; "B it is" does after "The answer is"."""
@@ -43,14 +45,17 @@ _PICKED = re.compile(
 
 _LEADING_MARKS = re.compile(r"^[)\].:;,\s\-\u2013\u2014(\"']+")
 
-_NUMBER = re.compile(r"(?<![\w.,/-])\d+(?:[.,]\d+)?(?![\w/]|[.,]\d)")
-_SCALE = re.compile(r"\s*(?:/|out of|of)\s*7\b|\b(?:from\s+)?1\s*(?:to|-|\u2013|and)\s*7\b", re.IGNORECASE)
-_RATING = re.compile(
-    r"\b(?:answer|rating|number|score|rate|choose|pick|say|give)\w*(?:\s+(?:it|this|is|would be|myself|a|an|the))*"
-    rf"\s*[:=]?{_OPEN}(?P<number>\d+)(?![\w.,/-]*\d)",
-    re.IGNORECASE,
+_ELSEWHERE = re.compile(
+    r"(?<![\w'])[(\[\"']?(?P<label>[A-Z])(?![\w'])"
+    r"(?=[)\]\"']*\s*(?:$|[.:;,!?/&\n(\u2013\u2014-]|(?:on|in|at|for|if|when|while|with|to|or|and|otherwise|sometimes"
+    r"|most|because|since|as|is (?:the|my) (?:best|better|right|correct))\b))"
 )
-_WORDS = {word: str(n) for n, word in enumerate(("one", "two", "three", "four", "five", "six", "seven"), 1)}
+"""A letter that stands somewhere as an answer does: "..., B at home", "or B". "A man" and "B says" do not."""
+
+_BOTH = re.compile(
+    r"\b(?i:between|both|of) (?:options? |statements? |answers? )?\(?[A-Z]\)? (?:and|or) \(?[A-Z]\)?(?!\w)"
+)
+"""What a choice is among: no answer."""
 
 
 def plain(text: str) -> str:
@@ -62,44 +67,104 @@ def read_choice(text: str, options: Mapping[str, str]) -> str | None:
     """Which option a model chose, or None if that cannot be told.
 
     Args:
-        text: what it wrote.
+        text: what it wrote; its reasoning is left out.
         options: each label ("A", "B" ...) and the option's own words.
 
     Understood are the label, its number (1 for the first) and the option's own words: after "The best answer is" or
-    the like, before "is the best answer", or after "I choose"; else at the beginning; else, anywhere, the own words of
-    one option and no other. All answers that are stated must be the same.
+    the like, before "is the best answer", after "I choose", or at the beginning; else, anywhere, the own words of one
+    option and no other. Whatever stands in the text as an answer must be the same.
     """
-    text = plain(text)
-    stated = [_at_start(text[match.end() :], options, True) for match in _STATEMENT.finditer(text)]
-    stated += [_labels(m["label"], options) for pattern in (_AFTER, _PICKED) for m in pattern.finditer(text)]
-    if stated:
-        return _one(set().union(*stated))
-    if named := _at_start(text, options, False):
-        listed = [_labels(match["label"], options) for match in _LISTED.finditer(text)]
-        return _one(named.union(*listed))
-    return _one({label for label, own in options.items() if _found(own, text)})
+    text = _BOTH.sub("", plain(answer_of(text)))
+    if given := list(_given(text, options)):
+        own = [labels for labels, aside in given if not aside]
+        return _one(set().union(*(own or [labels for labels, _ in given]), _elsewhere(text, options, not own)))
+    return _one({label for label, words in options.items() if _found(words, text)})
+
+
+def _given(text: str, options: Mapping[str, str]) -> Iterator[tuple[set[str], bool]]:
+    """The labels that are given as the answer, and whether only in a reason, for others or in a list of the options."""
+    for match in _STATEMENT.finditer(text):
+        start = match.end()
+        labels, length = _at_start(text[start : start + NEAR], options, True)
+        if labels and not is_denied(text, start, start + length):
+            yield labels, is_for_others(text, start + length)
+    for pattern in (_AFTER, _PICKED):
+        for match in pattern.finditer(text):
+            labels, (start, end) = _labels(match["label"], options), match.span("label")
+            if labels and not is_denied(text, start, end):
+                weak = pattern is _AFTER and is_explained(text, start)
+                yield labels, weak or is_for_others(text, match.end())
+    labels, length = _at_start(text[:NEAR], options, False)
+    if labels and not is_denied(text, 0, length):
+        yield labels, is_for_others(text, length) or _is_listed(text, 0, labels, options)
+
+
+def _elsewhere(text: str, options: Mapping[str, str], listed: bool) -> set[str]:
+    """The labels that stand anywhere as an answer does, but in a reason or for others; and in a list if `listed`."""
+    return {
+        match["label"]
+        for match in _ELSEWHERE.finditer(text)
+        if match["label"] in options
+        and not is_denied(text, *match.span("label"))
+        and not is_explained(text, match.start())
+        and not is_for_others(text, match.end("label"))
+        and (listed or not _is_listed(text, match.start(), {match["label"]}, options))
+    }
+
+
+def _is_listed(text: str, start: int, labels: set[str], options: Mapping[str, str]) -> bool:
+    """Whether a label stands before its option's own words, as in the list that the question ends with."""
+    rest = _LEADING_MARKS.sub("", text[start : start + NEAR].lstrip("([\"' ")[1:])
+    return all(_starts(_normal(rest), _normal(options[label])) for label in labels)
+
+
+# Numbers
+
+_NUMBER = re.compile(r"(?<![\w.])(?:-(?=\d))?\d+(?:[.,]\d+)*(?![\w%])")
+_JOINED = re.compile(r"(?<=\d)\s*(?:[-\u2013\u2014~/]|\.\.+)\s*(?=\d)")
+_WORDS = {word: str(n) for n, word in enumerate(("two", "three", "four", "five", "six", "seven"), 2)}
+_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b(?!-\w)", re.IGNORECASE)
+_COUNTS = re.compile(
+    r"\s+(?!(?:sometimes|always|perhaps|besides|as|this|is|was|has|does|seems|fits|suits|describes|feels|means|points"
+    r"|stars)\b)(?:[A-Za-z]+s|people|children|percent|of)\b"
+)
+"""After a number that counts something ("2 kids", "3 of my friends"): it rates nothing."""
+
+MOST_ON_ANY_SCALE = 10
+"""A number above it, such as a year, is no second answer beside a rating."""
 
 
 def read_number(text: str, most: int = 7) -> str | None:
     """Which whole number from 1 to `most` a model gave, or None if that cannot be told.
 
-    It is the one at the beginning ("5", "5/7", "5: fairly well"), else the one after "rating", "answer" or the like,
-    else the only one in the text. A range, a fraction or two different numbers are no answer.
+    All numbers that stand in its text as an answer must be the same: a range, a fraction or two different numbers,
+    wherever they stand, are no answer. Not counted are the scale itself ("from 1 to 7", "5/7", "7 means completely"),
+    what is denied, and beside another number what is explained or counts something.
     """
-    text = plain(text).strip("\"'()[]")
-    if (word := re.sub(r"[.!]", "", text).lower()) in _WORDS:
-        text = _WORDS[word]
-    text = re.sub(r"(?<=\d)\s*[-\u2013]\s*(?=\d)", " to ", _SCALE.sub(" ", text))
-    found = _NUMBER.findall(text)
-    if leading := re.match(r"(?P<number>\d+)(?!\w|[.,]\d|\s*(?:to|or|and|/|,)\s*\d|\s*(?:means|is|=))", text):
-        return _within(leading["number"], most)
-    if rated := {match["number"] for match in _RATING.finditer(text)}:
-        found = sorted(rated)
-    return _within(_one(set(found)), most)
-
-
-def _within(number: str | None, most: int) -> str | None:
+    text = _digits(plain(answer_of(text)))
+    meaning = r"(?: \([^)]*\))?"
+    scale = rf"\s*(?:/|\bout of|\bof)\s*{most}\b|\b(?:from )?1{meaning}\s*(?:to|-|\u2013|and)\s*{most}\b{meaning}"
+    text = _JOINED.sub(" to ", re.sub(scale, " ", text))
+    mentions = [m for m in _NUMBER.finditer(text) if not is_denied(text, *m.span()) and not is_defined(text, m.end())]
+    ratings = [
+        mention
+        for mention in mentions
+        if not _COUNTS.match(text, mention.end())
+        and not is_explained(text, mention.start())
+        and not (mention[0].isdigit() and int(mention[0]) > MOST_ON_ANY_SCALE)
+    ]
+    number = _one({mention[0] for mention in ratings or mentions})
     return number if number and number.isdigit() and 1 <= int(number) <= most else None
+
+
+def _digits(text: str) -> str:
+    """The text with its number words as digits; "one" only where it stands alone or beside another number."""
+    text = _WORD.sub(lambda word: _WORDS[word[0].lower()], text)
+    text = re.sub(r"(?<=\d)\s*(?:and a half\b|\u00bd)", ".5", text)
+    return re.sub(r"(?i)^\W*one\W*$|\bone(?= (?:to|or|and) \d)|(?:(?<=\d to )|(?<=\d or ))one\b", "1", text)
+
+
+# Both
 
 
 def _one(labels: set[str]) -> str | None:
@@ -112,20 +177,21 @@ def _labels(mark: str, options: Mapping[str, str]) -> set[str]:
     return {numbered.get(mark, mark.upper())} & options.keys()
 
 
-def _at_start(text: str, options: Mapping[str, str], stated: bool) -> set[str]:
-    """The option that the text begins with, by its own words or by its label; two if those name different ones.
+def _at_start(text: str, options: Mapping[str, str], stated: bool) -> tuple[set[str], int]:
+    """The option that the text begins with, by its own words or by its label, and how far its label goes.
 
-    A lone letter or digit counts if it cannot be the beginning of a sentence ("A good friend", "2 days later").
+    Two if those name different ones. A lone letter or digit counts if it cannot be the beginning of a sentence ("A good
+    friend", "2 days later").
     """
     if by_words := _begins(text, options):
-        return by_words
+        return by_words, len(text)
     if (match := (_STATED_LABEL if stated else _LABEL).match(text)) is None:
-        return set()
+        return set(), 0
     named = _labels(match["label"], options)
     rest = text[match.end() :]
     if other := _OTHER.match(rest):
         named |= _labels(other["label"], options)
-    return named | (_begins(_LEADING_MARKS.sub("", rest), options) if named else set())
+    return named | (_begins(_LEADING_MARKS.sub("", rest), options) if named else set()), match.end()
 
 
 def _begins(text: str, options: Mapping[str, str]) -> set[str]:
@@ -141,7 +207,11 @@ def _starts(text: str, own: str) -> bool:
 
 
 def _found(own: str, text: str) -> bool:
-    return bool(_normal(own)) and f" {_normal(own)} " in f" {_normal(text)} "
+    """Whether an option's own words stand in the text, and are not denied where they first do."""
+    words = re.findall(r"[\w']+", own.lower())
+    pattern = r"(?<![\w'])" + r"[^\w']+".join(map(re.escape, words)) + r"(?![\w'])"
+    match = re.search(pattern, text.lower()) if words else None
+    return match is not None and not is_denied(text, *match.span())
 
 
 def _normal(text: str) -> str:

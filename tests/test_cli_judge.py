@@ -75,7 +75,7 @@ def test_a_runs_judged_cells_are_judged_and_their_verdicts_lie_beside_them(invok
     rows = [row for _, row in read_jsonl(folder / "verdicts-keywords.jsonl")]
     assert rows[1] == {
         "id": "evaluation-1", "category": "self_harm", "flagged": True, "reason": "no refusal is said",
-        "categories": [], "judge": {"name": "keywords", "version": "1", "settings": {}},
+        "categories": [], "judge": {"name": "keywords", "version": "2", "settings": {}},
     }  # fmt: skip
     assert len(read_verdicts(folder / "verdicts-keywords.jsonl")) == 5
     assert not (run / "cells" / "cell-other" / "verdicts-keywords.jsonl").exists()

@@ -14,7 +14,16 @@ from known_answers import (
     published_runs,
 )
 from lapd.tasks.eqbench import scoring, utils
-from lapd.tasks.eqbench.scoring import Pass, choose, item_score, parse, parse_leniently, parse_passes, split_leniently
+from lapd.tasks.eqbench.scoring import (
+    Pass,
+    choose,
+    item_score,
+    item_score_later,
+    parse,
+    parse_leniently,
+    parse_passes,
+    split_leniently,
+)
 
 from lapd.errors import DataError
 from lapd.files.whole import write_json, write_jsonl
@@ -56,6 +65,26 @@ def test_the_published_parse_has_its_quirks():
     assert parse("Glad: 3\nSad:  7.5\nCalm:\n4 Cross:5 Glad: 9") == {"Glad": 9, "Sad": 7, "Calm": 4}
     assert parse("**Glad**: 7") == {}
     assert parse("") == {}
+
+
+LATER = ["**Glad**: 0\n**sad**: 6\n## CALM: 0\ncross: **9**", "glad: 0\n*Sad*: 6\nCalm: 0\n*Cross:* 9"]
+
+
+@pytest.mark.parametrize("text", LATER)
+def test_the_publishers_later_rule_reads_through_markdown_and_case(text):
+    found = utils.score(document(), [text])
+    assert (found["eqbench_later"], found["percent_parseable_later"]) == (100, 100)
+    assert "eqbench" not in found
+    both = f"**First pass scores:**\n{text}\n\nCritique: none.\n\n**Revised scores:**\n{text}"
+    assert utils.score_passes(document(), [both])["final_later"] == [100, 100]
+    assert utils.score_passes(document(), [both])["final"] == [None, None]
+
+
+def test_the_later_rule_wants_four_names_that_differ_in_more_than_case():
+    assert item_score_later(REFERENCE, {"GLAD": 0, "sad": 6, "Calm": 0, "cross": 9}) == 100
+    assert item_score_later(REFERENCE, {**REFERENCE, "glad": 3}) is None
+    assert item_score_later(REFERENCE, {"Glad": 0, "glad": 0, "Calm": 0, "Cross": 9}) is None
+    assert item_score_later(REFERENCE, {**REFERENCE, "Confidence": 8}) is None
 
 
 def test_passes_are_told_by_their_headings():
@@ -102,14 +131,16 @@ def document(number="1"):
 
 
 def test_what_does_not_parse_has_no_score_at_all():
-    assert utils.score(document(), ["I cannot say."]) == {"percent_parseable": 0, "percent_parseable_lenient": 0}
-    metrics = utils.score(document(), ["**Glad**: 0\n**Sad**: 6\n**Calm**: 0\n**Cross**: 9"])
-    assert metrics == {"percent_parseable": 0, "eqbench_lenient": 100, "percent_parseable_lenient": 100}
+    parseable = dict.fromkeys(("percent_parseable", "percent_parseable_later", "percent_parseable_lenient"), 0)
+    assert utils.score(document(), ["I cannot say."]) == parseable
+    metrics = utils.score(document(), ["Glad - 0\nSad - 6\nCalm - 0\nCross - 9"])
+    assert metrics == parseable | {"eqbench_lenient": 100, "percent_parseable_lenient": 100}
 
 
 def test_a_run_without_any_parseable_answer_has_no_score_rather_than_0():
     metrics = utils.score_passes(document(), ["no"])
     assert not {"first_pass", "revised"} & set(metrics)
+    assert (metrics["first_pass_parseable"], metrics["revised_parseable"]) == (0, 0)
     assert isnan(utils.final([metrics["final"]]))
     assert utils.final_parseable([metrics["final"]]) == 0
 
@@ -179,9 +210,10 @@ def test_published_scores_from_the_stored_answers(run, documents):
 
 @here
 @each_run
-def test_published_scores_from_the_models_text(run, documents):
+@pytest.mark.parametrize("later", [False, True], ids=["earlier rule", "later rule"])
+def test_published_scores_from_the_models_text(run, later, documents):
     known, count, _ = TEXT_EXCEPTIONS.get(run.name, (run.score, run.parseable, ""))
-    score, parseable = from_text(run, documents)
+    score, parseable = from_text(run, documents, later)
     assert score == pytest.approx(known, abs=0.03)
     assert parseable == count
 

@@ -32,7 +32,7 @@ def test_every_known_answer_that_needs_no_model_is_met():
     assert found["met"]
     assert len(published_runs(DATA)) == 8
     counts = {task: sum(row["task"] == task for row in found["answers"]) for task in ("eqbench", "beavertails", "mbti")}
-    assert counts == {"eqbench": 40, "beavertails": 15, "mbti": 12}
+    assert counts == {"eqbench": 58, "beavertails": 15, "mbti": 12}
     assert all(abs(row["difference"]) <= row["tolerance"] for row in found["answers"])
 
 

@@ -1,5 +1,8 @@
 """Structured answers: the JSON object in what a model wrote, checked against a schema.
 
+A model may quote an object before it gives its own, or draft one while it reasons: reasoning is taken off first, the
+last object that fits is the answer, and where several that fit are not the same there is none.
+
 The schemas are JSON schemas of these keywords: type, properties, required, items, minItems, maxItems, enum,
 additionalProperties (as a yes or no). An object's own keywords are checked before those of what is in it.
 """
@@ -7,7 +10,11 @@ additionalProperties (as a yes or no). An object's own keywords are checked befo
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from typing import Any
+
+from lapd.reasoning import answer_of
 
 TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -18,42 +25,76 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     "boolean": bool,
 }
 
-CANDIDATES = 50
-"""At so many opening braces a JSON object is looked for in one text."""
+CANDIDATES = 1000
+"""So many opening braces are looked at. A text with more has no answer: what it ends with is not known."""
+
+_NOTHING = re.compile(r"[\s`]*(?:json)?[\s`]*")
+"""What may stand around an object that is alone: white space and a fence."""
 
 
-def read_answer(text: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """The first JSON object in `text` that fits `schema`; a model may have written prose or a fence around it.
+def read_answer(
+    text: str, schema: dict[str, Any], decision: Callable[[dict[str, Any]], Any] = lambda answer: answer
+) -> dict[str, Any]:
+    """The last JSON object in `text` that fits `schema`; a model may have written prose or a fence around it.
+
+    Args:
+        text: what the model wrote, with its reasoning if there is any.
+        schema: of the keywords that this module names.
+        decision: what of an answer all objects that fit must have in common; by default all of it.
 
     Raises:
-        ValueError: there is none; the message says what the first object lacks, in a few words.
+        ValueError: there is none, or there are several that differ; the message says what is wrong with the text or
+            its first object, in a few words.
     """
     if not text.strip():
         raise ValueError("the answer is empty")
-    first_fault = "there is no JSON object in the answer"
+    if not _is_alone(text) and not (text := answer_of(text)).strip():
+        raise ValueError("there is no answer behind the reasoning")
+    if text.count("{") > CANDIDATES:
+        raise ValueError(f"it has more than {CANDIDATES} opening braces")
+    answers, fault = objects_in(text, schema)
+    if not answers:
+        raise ValueError(fault)
+    if any(decision(answer) != decision(answers[-1]) for answer in answers):
+        raise ValueError("it holds several answers that differ")
+    return answers[-1]
+
+
+def objects_in(text: str, schema: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+    """The JSON objects in `text` that fit `schema`, in order, none within another; and what is wrong with the first."""
+    found, fault = [], "there is no JSON object in the answer"
     start = text.find("{")
     for number in range(CANDIDATES):
         if start < 0:
             break
-        value, fault = _decode(text, start)
-        fault = fault or find_fault(value, schema)
-        if fault is None:
-            return value
-        if number == 0:
-            first_fault = fault
-        start = text.find("{", start + 1)
-    raise ValueError(first_fault)
+        value, end, wrong = _decode(text, start)
+        wrong = wrong or find_fault(value, schema)
+        if wrong is None:
+            found.append(value)
+        elif number == 0:
+            fault = wrong
+        start = text.find("{", end if wrong is None else start + 1)
+    return found, fault
 
 
-def _decode(text: str, start: int) -> tuple[Any, str | None]:
-    """The JSON object that begins at `start`, or what is wrong with it."""
+def _is_alone(text: str) -> bool:
+    """Whether a text is one JSON object: a mark of reasoning can then only be spoken of in it."""
+    start = text.find("{")
+    if start < 0 or not _NOTHING.fullmatch(text[:start]):
+        return False
+    _, end, wrong = _decode(text, start)
+    return wrong is None and _NOTHING.fullmatch(text[end:]) is not None
+
+
+def _decode(text: str, start: int) -> tuple[Any, int, str | None]:
+    """The JSON object that begins at `start` and where it ends, or what is wrong with it."""
     try:
-        return json.JSONDecoder().raw_decode(text, start)[0], None
+        return *json.JSONDecoder().raw_decode(text, start), None
     except json.JSONDecodeError as error:
         cut_off = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
-        return None, "the JSON object breaks off" if cut_off else f"the JSON object is broken ({error.msg})"
+        return None, start, "the JSON object breaks off" if cut_off else f"the JSON object is broken ({error.msg})"
     except RecursionError:
-        return None, "the JSON object is nested too deeply"
+        return None, start, "the JSON object is nested too deeply"
 
 
 def find_fault(value: Any, schema: dict[str, Any], where: str = "answer") -> str | None:

@@ -8,6 +8,9 @@ from typing import Any
 from lapd.errors import PluginError
 from lapd.files.progress import bar
 from lapd.hookspecs import Judge, Verdict
+from lapd.reasoning import answer_of
+
+ALL_REASONING = "the response is reasoning alone"
 
 
 def judge_identity(judge: Judge) -> dict[str, Any]:
@@ -27,11 +30,22 @@ def judge_note(judge: Judge) -> str:
 
 
 def verdicts_of(judge: Judge, batch: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
-    """The judge's verdicts as they come, one for each (prompt, response).
+    """The judge's verdicts as they come, one for each (prompt, response), on what stands behind a response's reasoning.
+
+    A response of reasoning alone is not judged: its verdict is missing.
 
     Raises:
         PluginError: there are more or fewer, or something else came.
     """
+    answers = [(prompt, answer_of(response)) for prompt, response in batch]
+    judged = [bool(answer.strip()) or not raw.strip() for (_, answer), (_, raw) in zip(answers, batch, strict=True)]
+    given = _given(judge, [pair for pair, asked in zip(answers, judged, strict=True) if asked])
+    for asked in judged:
+        yield next(given) if asked else Verdict(None, ALL_REASONING)
+    yield from given  # nothing, or the error that there are too many
+
+
+def _given(judge: Judge, batch: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
     count = 0
     wrong = PluginError(f"The judge {judge.name} did not give one verdict for each of {len(batch)} responses.")
     for count, verdict in enumerate(judge.judge(batch) if batch else (), 1):

@@ -23,8 +23,17 @@ from lapd.traits.pack import FILE, TraitPack
 
 QUESTIONS = ("agreement", "choice", "likelihood", "likelihood_nats")
 BIASES = ("acquiescence", "label_bias", "position_bias")
-CODE = ["lapd.tasks.situations.utils", "lapd.tasks.mbti.utils", "lapd.tasks.mbti.generated", "lapd.tasks.answers"]
+CODE = [
+    "lapd.tasks.situations.utils",
+    "lapd.tasks.mbti.utils",
+    "lapd.tasks.mbti.generated",
+    "lapd.tasks.answers",
+    "lapd.tasks.mentions",
+    "lapd.reasoning",
+]
 """Modules that decide what is asked and how it is scored: part of the tasks' digests."""
+
+VERSIONS = {"multiple_choice": 1.0, "generate_until": 1.1}
 
 FREE = {"until": [], "do_sample": False}
 """Without `until` lm-eval stops at a blank line; the model's own end-of-turn token always stops."""
@@ -161,5 +170,11 @@ def _task(
         **how_asked,
         "process_results": _Function(score),
         "metric_list": [{"metric": m, "aggregation": "mean", "higher_is_better": True} for m in metrics],
-        "metadata": {"version": 1.0, "traits": pack.name, **metadata, "lang": "en", "lapd": lapd | {"code": CODE}},
+        "metadata": {
+            "version": VERSIONS[kind],
+            "traits": pack.name,
+            **metadata,
+            "lang": "en",
+            "lapd": lapd | {"code": CODE},
+        },
     }

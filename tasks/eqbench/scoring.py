@@ -4,6 +4,10 @@ Source: Paech 2023, "EQ-Bench: An Emotional Intelligence Benchmark for Large Lan
 changed by the benchmark's version 2 (references from 0 to 10 that are not normalised, small differences scaled down,
 a constant that gives random answers 0). Item scores are on the published scale: 100 is the reference itself, and
 answers that are worse than random ones are below 0.
+
+The publisher's code has had two rules of parsing. The published runs were scored by the earlier one (lib/scoring.py at
+commit 0114d23 of github.com/EQ-bench/EQ-Bench); the later one (at 92e4a8f) takes `*` and `#` out first and compares
+names without their case. Scoring and summing up are the same.
 """
 
 from __future__ import annotations
@@ -32,6 +36,11 @@ MARKUP = r"[\s*_`\"']*"
 def parse(text: str) -> Answer:
     """Everything in `text` that looks like `Word: 7`; of a word that comes twice, the last."""
     return {word: float(number) for word, number in OFFICIAL.findall(text)}
+
+
+def without_markdown(text: str) -> str:
+    """The text that the later rule parses."""
+    return text.replace("*", "").replace("#", "")
 
 
 def parse_passes(text: str) -> tuple[Answer, Answer]:
@@ -69,6 +78,14 @@ def item_score(reference: Mapping[str, float], answer: Mapping[str, float]) -> f
     if answer.keys() != reference.keys():
         return None
     return 100 - 10 * ADJUSTMENT * sum(_scaled(abs(answer[name] - reference[name])) for name in reference)
+
+
+def item_score_later(reference: Mapping[str, float], answer: Mapping[str, float]) -> float | None:
+    """One item's score by the later rule: the same, whatever the names' case."""
+    folded = {name.lower(): score for name, score in answer.items()}
+    if len(folded) < len(answer):
+        return None
+    return item_score({name.lower(): score for name, score in reference.items()}, folded)
 
 
 def _scaled(difference: float) -> float:

@@ -10,15 +10,18 @@ from lapd.tasks.common import publisher_folder, test_split
 from lapd.tasks.eqbench.scoring import (
     choose,
     item_score,
+    item_score_later,
     parse,
     parse_leniently,
     parse_passes,
     split_leniently,
     sum_up,
+    without_markdown,
 )
 
 from lapd.errors import DataError
 from lapd.files.whole import cache_dir, read_json, read_jsonl
+from lapd.reasoning import answer_of
 
 QUESTIONS = "eq_bench_v2_questions_171.json"
 """The publisher's file: an object of questions by id, with the prompts of version 2.0."""
@@ -114,10 +117,11 @@ def _reference(doc: dict[str, Any]) -> dict[str, float]:
 
 def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """One answer's metrics; a score that could not be parsed is left out."""
-    reference = _reference(doc)
+    reference, text = _reference(doc), answer_of(results[0])
     return {
-        **_scored("", item_score(reference, parse(results[0]))),
-        **_scored("_lenient", item_score(reference, parse_leniently(results[0], doc["emotions"]))),
+        **_scored("", item_score(reference, parse(text))),
+        **_scored("_later", item_score_later(reference, parse(without_markdown(text)))),
+        **_scored("_lenient", item_score(reference, parse_leniently(text, doc["emotions"]))),
     }
 
 
@@ -128,13 +132,17 @@ def _scored(suffix: str, value: float | None) -> dict[str, float]:
 
 def score_passes(doc: dict[str, Any], results: list[str]) -> dict[str, Any]:
     """One answer's metrics. What depends on the choice between the passes is settled by `final` over all answers."""
-    reference = _reference(doc)
-    strict = [item_score(reference, answer) for answer in parse_passes(results[0])]
-    lenient = [item_score(reference, parse_leniently(part, doc["emotions"])) for part in split_leniently(results[0])]
-    chosen = dict.fromkeys(("eqbench", "final", "percent_parseable"), strict)
+    reference, text = _reference(doc), answer_of(results[0])
+    strict = [item_score(reference, answer) for answer in parse_passes(text)]
+    later = [item_score_later(reference, answer) for answer in parse_passes(without_markdown(text))]
+    lenient = [item_score(reference, parse_leniently(part, doc["emotions"])) for part in split_leniently(text)]
+    made: dict[str, Any] = {}
+    for name, value in zip(("first_pass", "revised"), strict, strict=True):
+        made |= {f"{name}_parseable": 100.0 * (value is not None)} | ({} if value is None else {name: value})
     return {
-        **{name: value for name, value in zip(("first_pass", "revised"), strict, strict=True) if value is not None},
-        **chosen,
+        **made,
+        **dict.fromkeys(("eqbench", "final", "percent_parseable"), strict),
+        **dict.fromkeys(("final_later", "percent_parseable_later"), later),
         **dict.fromkeys(("final_lenient", "percent_parseable_lenient"), lenient),
     }
 

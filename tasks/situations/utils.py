@@ -13,6 +13,7 @@ from lapd.tasks.common import length_in_tokens, preference, test_split
 
 from lapd.names import find_pack
 from lapd.personas import axis_tag
+from lapd.reasoning import answer_of
 from lapd.traits.situations import Situation
 
 
@@ -58,5 +59,6 @@ def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, f
 
 
 def describe(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """The length of a free answer, in words."""
-    return {"words": float(len(results[0].split()))}
+    """The length of a free answer, in words, without reasoning; left out where reasoning is all that there is."""
+    answer = answer_of(results[0])
+    return {"words": float(len(answer.split()))} if answer or not results[0] else {}

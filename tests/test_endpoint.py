@@ -232,13 +232,13 @@ def test_a_complaint_about_nothing_that_was_sent_teaches_nothing():
 
 
 def test_the_key_goes_into_the_header_and_no_message(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OWN_KEY", KEY)
     script = [(500, f"Bearer {KEY} is busy", {}), (400, f"what is {KEY}?", {}), {"content": f"I saw {KEY}"}]
     with FaultServer([*script, (401, f"bad key {KEY}", {})]) as server:
-        replies = ask(server, count=3, concurrency=1)
+        replies = ask(server, count=3, concurrency=1, key_variable="OWN_KEY")
         with pytest.raises(NoAnswerError) as caught:
             server.script = [(500, f"Bearer {KEY} is busy", {})] * 2
-            ask(server, attempts=2)
+            ask(server, attempts=2, key_variable="OWN_KEY")
     assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
     assert "what is ***?" in str(replies[0])
     assert replies[1].text == "I saw ***"
@@ -254,9 +254,12 @@ def test_a_key_is_needed_but_on_loopback(monkeypatch):
     assert Endpoint("m", "http://127.0.0.1:1/v1").key() == ""
     assert Endpoint("m", "http://localhost:1/v1").key() == ""
     assert Endpoint("m", "http://[::1]:1/v1").key() == ""
-    for url in (OPENAI_URL, "http://127.0.0.1.example.org/v1", "http://10.0.0.1/v1"):
-        with pytest.raises(UsageError, match="OPENAI_API_KEY is not set"):
+    with pytest.raises(UsageError, match="OPENAI_API_KEY is not set"):
+        Endpoint("m", OPENAI_URL).key()
+    for url in ("http://127.0.0.1.example.org/v1", "http://10.0.0.1/v1", "https://elsewhere.test/v1"):
+        with pytest.raises(UsageError, match="There is no key for"):
             Endpoint("m", url).key()
+        assert Endpoint("m", url, key_variable="none").key() == ""
     with pytest.raises(UsageError) as caught:
         Endpoint("m", "http://127.0.0.1:1/v1", key_variable=KEY).key()
     assert KEY not in str(caught.value)

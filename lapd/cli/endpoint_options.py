@@ -33,8 +33,8 @@ def endpoint_options(function: F) -> F:
         click.option("--model", "kind", type=click.Choice([HERE, ENDPOINT]), default=HERE, show_default=True,
                      help="Who answers: the weights on this machine, or a server."),
         click.option("--base-url", metavar="URL", help="The server's OpenAI-compatible endpoint, up to its /v1."),
-        click.option("--api-key-env", "key_variable", metavar="NAME", help="The environment variable with its key.  "
-                     "[default: OPENAI_API_KEY; on loopback none is needed]"),
+        click.option("--api-key-env", "key_variable", metavar="NAME", help="The environment variable with its key; "
+                     "`none` if it wants none.  [default: OPENAI_API_KEY for OpenAI's own address, none on loopback]"),
         click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Requests at once.  [default: 4]"),
         click.option("--rate-limit", "requests_per_minute", type=click.FloatRange(0, min_open=True), metavar="N",
                      help="Requests a minute.  [default: no limit]"),
@@ -43,7 +43,7 @@ def endpoint_options(function: F) -> F:
         click.option("--attempts", type=click.IntRange(1), metavar="N", help="Send a request so often when the server "
                      "is busy, broken or silent.  [default: 6]"),
         click.option("--max-requests", type=click.IntRange(1), metavar="N",
-                     help="Ceiling on requests, retries included."),
+                     help="Ceiling on requests, retries included, over all commands into the run folder."),
     ]  # fmt: skip
     for option in reversed(options):
         function = option(function)

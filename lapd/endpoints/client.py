@@ -1,8 +1,7 @@
 """A client for OpenAI-compatible endpoints, bounded in concurrency, rate, attempts, requests and spend.
 
-The `openai` package speaks the protocol. Its own retries are off, so that each request that is sent is counted here.
-The key goes into the request's header and nowhere else: no error has the library's as its cause, and whatever a server
-says is searched for the key before it is passed on.
+`lapd.endpoints.wire` sends a request, `lapd.endpoints.outcomes` says what came of it; here each one that is sent is
+paced, held against the ceilings, counted, and sent again where that may help.
 """
 
 from __future__ import annotations
@@ -19,12 +18,11 @@ from types import TracebackType
 from typing import Any
 
 from lapd.endpoints.dialect import Dialect
-from lapd.endpoints.endpoint import Endpoint, is_loopback
+from lapd.endpoints.endpoint import Endpoint
+from lapd.endpoints.outcomes import Failure, Outcomes
+from lapd.endpoints.replies import Reply
+from lapd.endpoints.wire import Wire
 from lapd.errors import CeilingError, EndpointError, NoAnswerError
-
-AGAIN = (408, 429, 500, 502, 503, 504, 529)
-"""HTTP statuses after which the same request may succeed later."""
-
 
 LONGEST_WAIT = 300.0
 """Seconds. A server that asks for a longer rest than this is left alone at once."""
@@ -35,8 +33,8 @@ LONGEST_BACKOFF = 60.0
 
 
 FAILURES_IN_A_ROW = 5
-"""After so many requests in a row without an answer, retries included in each, the endpoint is taken to be down."""
-
+"""After so many requests in a row that a broken, busy or silent server left without an answer, retries included in
+each, it is taken to be down. A request that is refused for what is in it says nothing of the others."""
 
 Message = Mapping[str, str]
 """One of a chat: {"role": "user", "content": "..."}."""
@@ -44,21 +42,21 @@ Message = Mapping[str, str]
 
 @dataclass
 class Spent:
-    """What was asked of an endpoint so far: requests sent, retries included, and the tokens of those answered."""
+    """What was asked of an endpoint so far: requests sent, retries included, and the tokens of those answered.
+
+    A kind of it may keep the counts on the disk, or share them between processes.
+    """
 
     requests: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
 
+    def look(self) -> None:
+        """Take in what others have sent; called before a request is held against the ceiling."""
 
-@dataclass(frozen=True)
-class Reply:
-    """What a model wrote, and the tokens that the server counted (or, where it counts none, that LAPD bounds)."""
-
-    text: str
-    input_tokens: int
-    output_tokens: int
-    cut_off: bool = False
+    def send(self) -> None:
+        """Count a request, which is sent as soon as this returns."""
+        self.requests += 1
 
 
 @dataclass
@@ -86,6 +84,7 @@ class Client:
         endpoint: where, and within which bounds.
         spent: what earlier runs have used of the ceilings already.
         on_progress: called after each request with all that was spent and its cost.
+        dialect: what is known of what the server takes; what is found out is added.
     """
 
     def __init__(
@@ -93,12 +92,14 @@ class Client:
         endpoint: Endpoint,
         spent: Spent | None = None,
         on_progress: Callable[[Spent, float], None] | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.spent = spent or Spent()
         self._on_progress = on_progress or (lambda spent, cost: None)
-        self._key = endpoint.key()
-        self._dialect = Dialect()
+        self.dialect = dialect or Dialect()
+        key = endpoint.key()
+        self._wire, self._outcomes = Wire(endpoint, key), Outcomes(endpoint, key, self.dialect)
         self._interval = 60 / endpoint.requests_per_minute if endpoint.requests_per_minute else 0.0
         self._next_place = 0.0
         self._not_before = 0.0
@@ -108,13 +109,7 @@ class Client:
         self._fatal: EndpointError | None = None
 
     async def __aenter__(self) -> Client:
-        import openai
-
-        # On loopback a proxy from the environment would be asked for this machine's own ports.
-        http = openai.DefaultAsyncHttpxClient(trust_env=not is_loopback(self.endpoint.base_url))
-        self._openai = openai.AsyncOpenAI(
-            api_key=self._key or "none", base_url=self.endpoint.base_url, max_retries=0, http_client=http
-        )
+        await self._wire.__aenter__()
         self._slots = asyncio.Semaphore(self.endpoint.concurrency)
         self._settled = asyncio.Condition()
         self._stopped = asyncio.Event()
@@ -123,7 +118,7 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._openai.close()
+        await self._wire.__aexit__(kind, error, trace)
 
     async def complete(
         self,
@@ -135,7 +130,8 @@ class Client:
         seed: int | None = None,
         stop: Sequence[str] = (),
     ) -> Reply:
-        """The model's answer to a chat. It may be empty or cut off; whether it is of use is for the caller to say.
+        """The model's answer to a chat. It may be cut off, or empty where the model ended at once: that is for the
+        caller to judge.
 
         Args:
             messages: the chat so far.
@@ -146,7 +142,7 @@ class Client:
             stop: texts at which the server may end the answer; not every server does.
 
         Raises:
-            NoAnswerError: this request was refused, or all its attempts failed.
+            NoAnswerError: this request was refused, all its attempts failed, or the model said nothing at all.
             CeilingError: it would go beyond a ceiling.
             EndpointError: the endpoint cannot be used. From then on every call raises this, at once.
         """
@@ -155,7 +151,7 @@ class Client:
             try:
                 reply = await self._insist(ask)
             except NoAnswerError as error:
-                self._failures += 1
+                self._failures = self._failures + 1 if error.of_endpoint else 0
                 if self._failures >= FAILURES_IN_A_ROW:
                     self._stop(EndpointError(f"{self._failures} requests in a row got no answer; the last: {error}"))
                     self._check()
@@ -184,17 +180,19 @@ class Client:
 
     async def _insist(self, ask: _Ask) -> Reply:
         """Send until there is an answer, or no attempt left."""
-        failed = 0
+        failed = read = written = 0
         while True:
             await self._pace()
             outcome = await self._send(ask)
             if isinstance(outcome, Reply):
                 return outcome
             failed += outcome.counts
-            if failed >= self.endpoint.attempts:
-                raise NoAnswerError(f"no answer after {failed} attempts: {outcome.reason}.")
+            read, written = read + outcome.input_tokens, written + outcome.output_tokens
+            if outcome.final or failed >= self.endpoint.attempts:
+                tries = "" if outcome.final else f"no answer after {failed} attempts: "
+                raise NoAnswerError(f"{tries}{outcome.reason}.").taking(read, written, outcome.of_endpoint)
             if outcome.counts:
-                await self._rest(self._delay(failed, outcome.wait))
+                await self._rest(self._delay(failed, self._wait(outcome)))
 
     def _delay(self, failed: int, wait: float | None) -> float:
         """Seconds before the next attempt: what the server asked for, else exponential with half of it random."""
@@ -216,15 +214,14 @@ class Client:
             await self._rest(wait)
         self._check()
 
-    async def _send(self, ask: _Ask) -> Reply | _Failure:
+    async def _send(self, ask: _Ask) -> Reply | Failure:
         """Send once, within the ceilings."""
         worst = self.endpoint.cost(ask.input_bound, ask.length)
         await self._reserve(worst)
         try:
             outcome = await self._request(ask)
-            if isinstance(outcome, Reply):
-                self.spent.input_tokens += outcome.input_tokens
-                self.spent.output_tokens += outcome.output_tokens
+            self.spent.input_tokens += outcome.input_tokens
+            self.spent.output_tokens += outcome.output_tokens
             return outcome
         finally:
             self._under_way -= 1
@@ -242,6 +239,7 @@ class Client:
         async with self._settled:
             while True:
                 self._check()
+                self.spent.look()
                 if limits.max_requests is not None and self.spent.requests >= limits.max_requests:
                     raise CeilingError(f"The ceiling of {limits.max_requests} requests is reached.", hint)
                 if limits.max_cost is None or self._cost() + self._reserved + worst <= limits.max_cost:
@@ -252,102 +250,32 @@ class Client:
                 await self._settled.wait()
             self._under_way += 1
             self._reserved += worst
-            self.spent.requests += 1
+            self.spent.send()
 
-    async def _request(self, ask: _Ask) -> Reply | _Failure:
+    async def _request(self, ask: _Ask) -> Reply | Failure:
         """One request over the wire, and what came of it."""
-        import openai
+        wanted = {"temperature": ask.temperature, "seed": ask.seed, "stop": ask.stop or None}
+        fields = self.dialect.body(ask.length, ask.schema, ask.temperature, ask.seed, ask.stop)
+        without = tuple(name for name, value in wanted.items() if value is not None and name not in fields)
+        response = await self._wire.post({"model": self.endpoint.model, "messages": list(ask.messages), **fields})
+        if isinstance(response, str):
+            return Failure(response)
+        return self._outcomes.of(response, (ask.input_bound, ask.length), fields, without)
 
-        fields = self._dialect.body(ask.length, ask.schema, ask.temperature, ask.seed, ask.stop)
-        body: dict[str, Any] = {"model": self.endpoint.model, "messages": list(ask.messages), **fields}
-        try:
-            call = self._openai.chat.completions.with_raw_response.create(**body, timeout=self.endpoint.timeout)
-            # The library's time-out starts anew with every byte; this one is for the whole.
-            raw = await asyncio.wait_for(call, self.endpoint.timeout)
-            return self._read(raw.text, ask)
-        except (asyncio.TimeoutError, openai.APITimeoutError):
-            return _Failure(f"it took longer than {self.endpoint.timeout:g} s")
-        except openai.APIStatusError as error:
-            refused = error.response
-        except openai.APIConnectionError as error:
-            return _Failure(f"the connection failed ({type(error.__cause__ or error).__name__})")
-        # Out of the library's exception, whose message is the server's, so that no traceback can show it.
-        return self._refusal(refused.status_code, refused.headers, refused.text, fields)
+    def _wait(self, failure: Failure) -> float | None:
+        """Seconds that a server asked to be left alone for, after a failure; they hold for all requests.
 
-    def _read(self, text: str, ask: _Ask) -> Reply | _Failure:
-        """The reply in a response's body."""
-        try:
-            body = json.loads(text)
-            choice = body["choices"][0]
-            content = choice["message"].get("content")
-            usage = body.get("usage") or {}
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
-            return _Failure("the response is no chat completion")
-        counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens")]
-        read, written = (n if isinstance(n, int) else None for n in counts)
-        return Reply(
-            self._redact(content) if isinstance(content, str) else "",
-            ask.input_bound if read is None else read,
-            ask.length if written is None else written,
-            choice.get("finish_reason") == "length",
-        )
-
-    def _refusal(self, status: int, headers: Mapping[str, str], text: str, sent: dict[str, Any]) -> _Failure:
-        """What an error status means: another attempt, another dialect, no answer, or the end."""
-        where, said = self.endpoint.base_url, self._said(text)
-        if status in (401, 403):  # some servers repeat the key, or most of it: nothing of this is passed on
-            raise EndpointError(f"{where} refused the key (HTTP {status}).", "Check the key's environment variable.")
-        if status == 402 or (status == 429 and "insufficient_quota" in text):
-            raise EndpointError(f"{where}: there is no credit left (HTTP {status}).", "Add some there.")
-        if status == 404:
-            raise EndpointError(
-                f"{where} has no model {self.endpoint.model!r}, or is no such endpoint (HTTP 404).",
-                "Check --base-url (it ends in /v1 with most servers) and --model.",
-            )
-        if status in AGAIN:
-            return self._come_back(status, headers, said)
-        if status in (400, 422) and self._dialect.learn(sent, text):
-            return _Failure(said, counts=0)
-        raise NoAnswerError(f"the request was refused with HTTP {status}: {said}.")
-
-    def _come_back(self, status: int, headers: Mapping[str, str], said: str) -> _Failure:
-        wait = _retry_after(headers)
+        Raises:
+            EndpointError: they are too many.
+        """
+        wait = _retry_after(failure.headers or {})
         if wait is not None and wait > LONGEST_WAIT:
-            where = self.endpoint.base_url
-            raise EndpointError(
-                f"{where} asks to be left alone for {wait:.0f} s (HTTP {status}).", "Give the same command then."
-            )
-        if wait is not None:  # it holds for the endpoint, not for this one request
+            label = failure.reason.partition(":")[0]
+            what = f"{self.endpoint.base_url} asks to be left alone for {wait:.0f} s ({label})."
+            raise EndpointError(what, "Give the same command then.")
+        if wait is not None:
             self._not_before = max(self._not_before, time.monotonic() + wait)
-        return _Failure(f"HTTP {status}: {said}" if said else f"HTTP {status}", wait)
-
-    def _said(self, text: str) -> str:
-        """A server's error message on one line, without the key."""
-        try:
-            body = json.loads(text)
-            error = body.get("error", body.get("detail", body)) if isinstance(body, dict) else body
-            text = str(error.get("message", error) if isinstance(error, dict) else error)
-        except ValueError:
-            pass
-        return " ".join(self._redact(text).split())[:300].rstrip(".")
-
-    def _redact(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A request without an answer that may be sent again.
-
-    Attributes:
-        reason: in a few words.
-        wait: seconds that the server asked for.
-        counts: 1 for a failed attempt; 0 where the request itself was at fault and has been changed.
-    """
-
-    reason: str
-    wait: float | None = None
-    counts: int = 1
+        return wait
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

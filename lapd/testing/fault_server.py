@@ -52,7 +52,8 @@ class FaultServer(ThreadingHTTPServer):
     Args:
         script: what happens to the requests, in order; after its end each gets a good answer. An entry is a status
             (429), a status with a message and headers ((429, "busy", {"Retry-After": "1"})), one of the words "hang",
-            "reset", "cut", "garbage", "no choices", "ok", or a completion's parts: {"content": "..."}, {"usage": None}.
+            "reset", "cut", "garbage", "no choices", "ok", or a completion's parts: {"content": "..."}, {"usage": None},
+            {"message": {"refusal": "..."}, "finish_reason": "length"}.
         delay: seconds before each answer.
         usage: the tokens that each answer reports, read and written.
 
@@ -80,6 +81,11 @@ class FaultServer(ThreadingHTTPServer):
     def url(self) -> str:
         """The base URL, up to and with the /v1."""
         return f"http://127.0.0.1:{self.server_port}/v1"
+
+    @property
+    def heard(self) -> str:
+        """All that was sent here, headers and bodies."""
+        return json.dumps([self.headers, self.bodies])
 
     def __enter__(self) -> FaultServer:
         self.thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02})
@@ -151,10 +157,15 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps(self._completion(body) | ({} if act == "ok" else self._parts(act))))
 
     def _parts(self, act: dict[str, Any]) -> dict[str, Any]:
-        return {"choices": [self._choice(act["content"])]} if "content" in act else act
+        rest = dict(act)
+        parts = {name: rest.pop(name) for name in ("content", "message", "finish_reason") if name in act}
+        return {**rest, **({"choices": [self._choice(**parts)]} if "content" in parts or "message" in parts else {})}
 
-    def _choice(self, content: str | None) -> dict[str, Any]:
-        return {"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+    def _choice(
+        self, content: Any = None, message: Mapping[str, Any] | None = None, finish_reason: str | None = "stop"
+    ) -> dict[str, Any]:
+        said = {"role": "assistant", "content": content, **(message or {})}
+        return {"index": 0, "message": said, "finish_reason": finish_reason}
 
     def _completion(self, body: dict[str, Any]) -> dict[str, Any]:
         read, written = self.server.usage

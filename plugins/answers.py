@@ -1,11 +1,11 @@
-"""Every answer that a model gave, on the disk at once: what a killed run goes on from."""
+"""Every answer that a model gave, on the disk at once: what a killed run goes on from, and what was spent so far."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,9 @@ from lapd.files.whole import check_schema
 
 SCHEMA = "lapd.items/1"
 
+SPENT = "spent"
+"""The stage of a line that is no answer: requests, and tokens, that brought none."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -23,12 +26,13 @@ class Answer:
 
     Attributes:
         id: of the item that was asked for; the same whenever the same is asked for.
-        stage: "seed", "dialogue" or "reply".
+        stage: "seed", "dialogue" or "reply"; or `SPENT`.
         index: of the dialogue, or for a reply of the pair.
         value: the answer's content, or None if it was unusable.
         reason: why it was unusable, in a few words.
         text: what the model wrote, if it was unusable (its first 500 characters).
         input_tokens, output_tokens: what it took.
+        requests: so many were sent since the line before, those of other items and without an answer included.
     """
 
     id: str
@@ -39,6 +43,7 @@ class Answer:
     text: str = ""
     input_tokens: int = 0
     output_tokens: int = 0
+    requests: int = 1
 
 
 class Answers:
@@ -47,6 +52,9 @@ class Answers:
     Args:
         path: the file; made if need be. A last line that a kill cut off is dropped: its item is asked for again.
 
+    Attributes:
+        spent: over all runs into the file. Whoever asks counts each request there before it is sent.
+
     Raises:
         StoreError: another process has it open, or it is no such file.
         DataError: a line before the last is broken.
@@ -54,6 +62,7 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self.spent = Spent()
+        self._noted = 0
         self._usable: dict[str, Any] = {}
         self._unusable: dict[str, list[Answer]] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,13 +97,17 @@ class Answers:
             yield len(line)
 
     def _take(self, answer: Answer) -> None:
-        self.spent.requests += 1
+        self._noted += answer.requests
+        self.spent.requests = self._noted
         self.spent.input_tokens += answer.input_tokens
         self.spent.output_tokens += answer.output_tokens
-        if answer.value is None:
-            self._unusable.setdefault(answer.id, []).append(answer)
-        else:
+        self._know(answer)
+
+    def _know(self, answer: Answer) -> None:
+        if answer.value is not None:
             self._usable[answer.id] = answer.value
+        elif answer.stage != SPENT:
+            self._unusable.setdefault(answer.id, []).append(answer)
 
     def __enter__(self) -> Answers:
         return self
@@ -102,6 +115,7 @@ class Answers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.note()
         self._stream.close()
 
     def get(self, ident: str) -> Any:
@@ -114,11 +128,23 @@ class Answers:
 
     def put(self, answer: Answer) -> None:
         """Keep an answer; on the disk, as far as a kill of this process goes, when this returns."""
-        self._write({k: v for k, v in asdict(answer).items() if v not in (None, "")})
-        if answer.value is None:
-            self._unusable.setdefault(answer.id, []).append(answer)
-        else:
-            self._usable[answer.id] = answer.value
+        self._put(answer)
+        self._know(answer)
+
+    @property
+    def unnoted(self) -> int:
+        """Requests that were sent since the last line: those under way, and those that failed."""
+        return self.spent.requests - self._noted
+
+    def note(self, input_tokens: int = 0, output_tokens: int = 0) -> None:
+        """Keep how many requests were sent, and tokens that brought no answer; nothing if there are none of either."""
+        if self.unnoted or input_tokens or output_tokens:
+            self._put(Answer("", SPENT, 0, input_tokens=input_tokens, output_tokens=output_tokens))
+
+    def _put(self, answer: Answer) -> None:
+        record = asdict(replace(answer, requests=self.unnoted))
+        self._noted = self.spent.requests
+        self._write({k: v for k, v in record.items() if v not in (None, "") or k == "id"})
 
     def _write(self, row: dict[str, Any]) -> None:
         # One write call a line: a kill falls before it or after it, and a full disk leaves at most a cut-off end.

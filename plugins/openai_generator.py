@@ -18,7 +18,7 @@ from lapd.plugins.answers import Answer, Answers
 from lapd.plugins.dialogues import SEEDS, Prompts, Question, Study, rejected_voice
 
 from lapd.endpoints.client import Client, Spent
-from lapd.endpoints.endpoint import KEY_VARIABLE, OPENAI_URL, Endpoint
+from lapd.endpoints.endpoint import KEY_VARIABLE, NO_KEY, OPENAI_URL, Endpoint
 from lapd.endpoints.structured import read_answer
 from lapd.errors import DataError, EndpointError, NoAnswerError, UsageError
 from lapd.files.progress import bar
@@ -43,7 +43,7 @@ OPTIONS = (
     _option("--model", type=str, metavar="NAME", help="The model's name at the endpoint."),
     _option("--base-url", type=str, default=OPENAI_URL, metavar="URL", help="The endpoint, up to its /v1."),
     _option("--api-key-env", "key_variable", type=str, metavar="NAME", help="The environment variable that holds the "
-            f"key.  [default: {KEY_VARIABLE}; on loopback none is needed]"),
+            f"key; `{NO_KEY}` if it wants none.  [default: {KEY_VARIABLE} for OpenAI's own address, none on loopback]"),
     _option("--seeds-from", type=click.Choice(SEEDS), default=SEEDS[0], help="What a dialogue grows from."),
     _option("--rejected", type=str, default="opposite", metavar="opposite|base|flip:AXIS", help="Who says the rejected "
             "replies: the opposite persona, the plain assistant, or the persona with one axis flipped."),
@@ -221,6 +221,7 @@ class Run:
 
     def __init__(self, study: Study, settings: Settings, answers: Answers, progress: Any) -> None:
         self._study, self._settings, self._answers, self._progress = study, settings, answers, progress
+        self._concurrency = 1
         self._outcomes: dict[int, PreferencePair | Reject] = {}
         self._waiting = iter(range(-(-settings.pairs // study.exchanges)))
 
@@ -231,6 +232,7 @@ class Run:
             EndpointError: the endpoint cannot be used, or a ceiling is reached. Requests under way are awaited, since
                 they are paid for.
         """
+        self._concurrency = endpoint.concurrency
         async with Client(endpoint, self._answers.spent, self._show) as client:
             workers = [asyncio.create_task(self._work(client)) for _ in range(endpoint.concurrency)]
             try:
@@ -243,12 +245,16 @@ class Run:
                 for worker in workers:
                     worker.cancel()
                 await asyncio.gather(*workers, return_exceptions=True)
+        if "temperature" in client.dialect.refused:
+            print(f"{endpoint.model} takes no temperature: the pairs are sampled at its own.", file=sys.stderr)
         for worker in workers:
             if not worker.cancelled():
                 worker.result()
         return self._without_repeats()
 
     def _show(self, spent: Spent, cost: float) -> None:
+        if self._answers.unnoted > self._concurrency:  # some have failed: a kill shall not forget them
+            self._answers.note()
         self._progress.set_postfix_str(f"{spent.requests} requests, cost {cost:.4f}", refresh=False)
 
     async def _work(self, client: Client) -> None:
@@ -295,6 +301,7 @@ class Run:
             try:
                 await self._try(client, question, len(unusable))
             except NoAnswerError as error:  # not kept as an answer: the same command asks again
+                self._answers.note(error.input_tokens, error.output_tokens)
                 return Reject(pair, question.id, question.stage, str(error))
         return value
 

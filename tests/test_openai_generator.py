@@ -16,7 +16,7 @@ from lapd.plugins.answers import Answers
 from lapd.plugins.dialogues import Prompts, of_poles, rejected_voice, usable
 from lapd.plugins.openai_generator import OPTIONS, OpenAIGenerator
 
-from lapd.errors import DataError, StoreError, UsageError
+from lapd.errors import CeilingError, DataError, StoreError, UsageError
 from lapd.files.whole import read_jsonl
 from lapd.names import get_persona
 from lapd.pairs.pair import read_pairs
@@ -229,6 +229,26 @@ def test_a_ceiling_stops_in_one_line_and_keeps_what_is_there(invoke, out, ceilin
         assert len(server.bodies) == asked  # the ceiling holds over all runs into the file
         assert invoke(*command(server, out)).exit_code == 0
     assert len(server.bodies) == 34
+
+
+def test_the_ceiling_counts_failures_and_retries_of_earlier_runs(out):
+    limits = {"pairs": 4, "exchanges": 1, "concurrency": 1, "attempts": 2, "max_requests": 6}
+    with FaultServer([500, "ok", (400, "no", {}), *[500] * 9]) as server:
+        for asked in (6, 6):
+            with pytest.raises(CeilingError, match="ceiling of 6 requests"):
+                generate(server, out, **limits)
+            assert len(server.bodies) == asked
+    with Answers(out.with_name("pairs.jsonl.items.jsonl")) as answers:
+        assert answers.spent.requests == 6
+
+
+def test_tokens_that_brought_no_answer_are_paid_for_in_later_runs_too(out):
+    nothing = {"message": {"content": None}, "finish_reason": "length"}
+    with FaultServer([nothing] * 3, usage=(70, 30)) as server, pytest.raises(DataError, match="none of 3 pairs"):
+        generate(server, out, pairs=3, exchanges=1, concurrency=1)
+    with Answers(out.with_name("pairs.jsonl.items.jsonl")) as answers:
+        assert (answers.spent.requests, answers.spent.input_tokens, answers.spent.output_tokens) == (3, 210, 90)
+    assert all("cut off before it began" in row["reason"] for row in rejects(out))
 
 
 def test_a_dry_run_says_what_is_to_come_and_asks_for_nothing(invoke, out, monkeypatch):

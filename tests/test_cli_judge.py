@@ -13,7 +13,7 @@ from test_cli import fails
 
 from lapd.errors import LapdError
 from lapd.evaluate.store import Store
-from lapd.evaluate.verdicts import judge_run
+from lapd.evaluate.verdicts import judge_run, response_digest, stored_verdicts
 from lapd.files.whole import read_jsonl, write_json, write_jsonl
 from lapd.hookspecs import Verdict
 from lapd.judges.verdicts import read_verdicts
@@ -76,6 +76,7 @@ def test_a_runs_judged_cells_are_judged_and_their_verdicts_lie_beside_them(invok
     assert rows[1] == {
         "id": "evaluation-1", "category": "self_harm", "flagged": True, "reason": "no refusal is said",
         "categories": [], "judge": {"name": "keywords", "version": "2", "settings": {}},
+        "response_digest": response_digest({"responses": [[ANSWERS[1]]]}),
     }  # fmt: skip
     assert len(read_verdicts(folder / "verdicts-keywords.jsonl")) == 5
     assert not (run / "cells" / "cell-other" / "verdicts-keywords.jsonl").exists()
@@ -185,6 +186,38 @@ def test_verdicts_on_other_documents_are_refused(invoke, run):
     path = run / "cells" / "cell-base" / "verdicts-keywords.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
     fails(invoke("judge", run), 1, path, "other documents")
+
+
+def test_a_verdict_on_other_words_than_the_cell_has_now_counts_no_longer(run):
+    asked = []
+
+    class Strict:
+        name = "strict"
+        description = "flags everything"
+
+        def judge(self, batch):
+            asked.append([response for _, response in batch])
+            return [Verdict(True) for _ in batch]
+
+    judge_run(run, Strict, "strict", quiet=True)
+    folder = run / "cells" / "cell-base"
+    samples = [row for _, row in read_jsonl(folder / "samples.jsonl")]
+    samples[1]["responses"] = [["Something else."]]
+    write_jsonl(folder / "samples.jsonl", samples)
+    _, verdicts = stored_verdicts(folder / "verdicts-strict.jsonl", samples)
+    assert [v.flagged for v in verdicts] == [True, None, True, True, True]
+    assert "another than the one that was judged" in verdicts[1].reason
+    judge_run(run, Strict, "strict", quiet=True)
+    assert asked == [ANSWERS, ["Something else."]]
+
+
+def test_verdicts_without_digests_go_by_their_items(run):
+    folder = run / "cells" / "cell-base"
+    rows = [{"id": f"evaluation-{n}", "flagged": True, "judge": {"name": "old"}} for n in range(5)]
+    write_jsonl(folder / "verdicts-old.jsonl", rows)
+    samples = [row for _, row in read_jsonl(folder / "samples.jsonl")]
+    judge, verdicts = stored_verdicts(folder / "verdicts-old.jsonl", samples)
+    assert (judge, [v.flagged for v in verdicts]) == ({"name": "old"}, [True] * 5)
 
 
 def test_a_cell_that_somebody_else_judges_is_left_alone(invoke, run):

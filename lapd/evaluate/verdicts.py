@@ -2,7 +2,8 @@
 
 They lie beside the responses, in the cell's folder, as `verdicts-<judge>.jsonl`, one line a document. While a judge is
 at work each verdict is kept at once in `.verdicts-<judge>.partial`; a pass that was cut off goes on from there, and a
-later one asks only for what is missing.
+later one asks only for what is missing. A verdict is on one response, and known by its digest: where a cell was made
+again and came out with other words, it counts no longer. (Those of an older LAPD, which kept no digests, go by item.)
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from lapd.judges.judge import judge_identity, verdicts_of
 from lapd.judges.verdicts import read_verdict, verdict_record
 
 Samples = Sequence[dict[str, Any]]
+
+CHANGED = "not judged yet: the response is another than the one that was judged"
+"""The reason of a verdict that is missing since the response has changed."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def keep_verdicts(
     """
     by = judge_identity(judge)
     rows = [
-        {"id": s["item"], "category": category_of(s), **record, "judge": by}
+        {"id": s["item"], "category": category_of(s), **record, "response_digest": response_digest(s), "judge": by}
         for s, record in zip(samples, records, strict=True)
     ]
     write_jsonl(verdicts_path(folder, label or judge.name), rows)
@@ -79,15 +83,26 @@ def keep_verdicts(
 def stored_verdicts(path: Path, samples: Samples) -> tuple[dict[str, Any], list[Verdict]]:
     """The judge and the verdicts in a file that `keep_verdicts` wrote for these documents.
 
+    A verdict on another response than the document has now is missing.
+
     Raises:
         DataError: it is no such file, or its verdicts are on other documents.
     """
     rows = list(read_jsonl(path))
-    verdicts = [read_verdict(path, number, row) for number, row in rows]
+    read = [read_verdict(path, number, row) for number, row in rows]
     if [row.get("id") for _, row in rows] != [s["item"] for s in samples]:
         raise DataError(path, "these verdicts are on other documents.", hint="Delete it, and judge again.")
+    verdicts = [
+        verdict if row.get("response_digest") in (None, response_digest(sample)) else Verdict(None, CHANGED)
+        for verdict, (_, row), sample in zip(read, rows, samples, strict=True)
+    ]
     judge = rows[0][1].get("judge") if rows else None
     return judge if isinstance(judge, dict) else {}, verdicts
+
+
+def response_digest(sample: dict[str, Any]) -> str:
+    """What a document's response, the one that is judged, is known by beside its verdict."""
+    return digest_json(str(sample["responses"][0][0]))[:16]
 
 
 def category_of(sample: dict[str, Any]) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +17,11 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
-from lapd.endpoints.client import Client, Message, Reply, Spent
+from lapd.endpoints.client import Client, Message
+from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import Endpoint
+from lapd.endpoints.replies import Reply
+from lapd.endpoints.tally import NAME, RunSpent
 from lapd.errors import LapdError, NoAnswerError
 from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
@@ -22,6 +29,27 @@ from lapd.models.chat import fold_system_message
 
 PROBE_TOKENS = 16
 """So long is the answer by which the server's count of a prompt is learned; some servers refuse to write less."""
+
+REASONS = 3
+"""So many of the reasons why requests got no answer are told, the most frequent first."""
+
+
+class Written(str):
+    """An answer's text, and what is known of it beside.
+
+    Attributes:
+        finish_reason: why it ended, as the server says: "stop", "length" ...; "" where it does not.
+        without: settings that the server refused, and was then asked without; with temperature among them the answer
+            is sampled, however greedy it was to be.
+    """
+
+    finish_reason: str
+    without: tuple[str, ...]
+
+    def __new__(cls, text: str, finish_reason: str = "", without: Sequence[str] = ()) -> Written:
+        made = super().__new__(cls, text)
+        made.finish_reason, made.without = finish_reason, tuple(without)
+        return made
 
 
 @dataclass(frozen=True)
@@ -71,7 +99,9 @@ class EndpointLM(LM):
         self.journal: Journal | None = None
         self.on_progress: Any = None
         self.fold_system_prompt = False
-        self._spent = Spent()
+        self._spent = RunSpent()
+        self._dialects: dict[str, Dialect] = {}
+        self._said: set[str] = set()
 
     @property
     def tokenizer_name(self) -> str:
@@ -107,7 +137,7 @@ class EndpointLM(LM):
         """
         call = self.journal.next_call() if self.journal else 0
         questions = [self._question(number, request, call) for number, request in enumerate(requests)]
-        texts = {q.number: text for q in questions if (text := self._known(call, q.number)) is not None}
+        texts = {q.number: known for q in questions if (known := self._known(call, q.number)) is not None}
         for number in texts:
             self._progressed(questions[number].length)
         left = [question for question in questions if question.number not in texts]
@@ -115,34 +145,61 @@ class EndpointLM(LM):
         with tqdm(total=len(left), desc="Requesting answers", disable=quiet) as bar:
 
             def keep(question: Question, reply: Reply) -> None:
+                if ends_unsaid(question, reply):
+                    raise NoAnswerError("the answer is empty.")
                 text = postprocess_generated_text(reply.text, list(question.until), None)
-                texts[question.number] = text
+                # A server is not sent every stop text: what runs into one here was not cut off.
+                ended = "stop" if text != reply.text else reply.finish_reason
+                texts[question.number] = self._written(text, ended, reply.without)
                 if self.journal:
-                    self.journal.put(call, question.number, [text])
+                    self.journal.put(call, question.number, [text, ended, *reply.without])
                 self._progressed(question.length)
                 bar.update()
 
-            failed = asyncio.run(self._ask_all(left, keep)) if left else []
+            failed = asyncio.run(self._ask_all(left, keep)) if left else {}
         if failed:
             hint = "What was answered is kept: the same command asks only for the rest."
-            what = f"{len(failed)} of {len(requests)} requests to {self.model} got no answer; the first: {failed[0]}"
+            what = f"{len(failed)} of {len(requests)} requests to {self.model} got no answer; {_reasons(failed)}"
             raise LapdError(what, hint)
         return [texts[number] for number in range(len(requests))]
 
     def drops(self, system_prompt: str) -> bool:
-        """Whether the server's chat template has no place for a system prompt.
+        """Whether the server's chat template has no place for a system prompt, or refuses one.
 
-        Told by the server's own count of the prompt's tokens: it does not grow with what is dropped. A server that
-        counts nothing cannot be told.
+        Told by the server's own count of the prompt's tokens: it grows with the prompt before the user's words, but
+        not with what is dropped. Where it grows with neither, since it counts nothing or only what is not in its
+        cache, it cannot be told, and is taken not to. What each chat begins with is in no cache.
+
+        Raises:
+            LapdError: the server answers nothing.
         """
-        user = {"role": "user", "content": "?"}
-        chats = [[{"role": "system", "content": text}, user] for text in ("x", system_prompt)]
-        probes = [Question(n, chat, (), PROBE_TOKENS, 0.0, None) for n, chat in enumerate(chats)]
+        once = [secrets.token_hex(4) for _ in range(3)]
+        asked = [("", "?"), (system_prompt, "?"), ("", f"{system_prompt}\n?")]
+        probes = [self._probe(n, f"{once[n]} {system}", f"{once[n]} {user}") for n, (system, user) in enumerate(asked)]
         tokens: dict[int, int] = {}
         failed = asyncio.run(self._ask_all(probes, lambda q, reply: tokens.update({q.number: reply.input_tokens})))
-        if failed:
-            raise LapdError(f"{self.model} did not answer: {failed[0]}")
-        return tokens[1] <= tokens[0]
+        # An answer without a word was counted all the same.
+        tokens |= {number: error.input_tokens for number, error in failed.items() if error.input_tokens}
+        if not tokens and self._answers_without_system():
+            return True
+        if len(tokens) < len(probes):
+            raise LapdError(f"{self.model} did not answer: {next(iter(failed.values()))}")
+        plain, with_system, with_user = (tokens[number] for number in range(3))
+        return with_user > plain and with_system - plain < (with_user - plain) / 2
+
+    def _answers_without_system(self) -> bool:
+        """Whether the server answers a chat that has no system message."""
+        failed = asyncio.run(self._ask_all([self._probe(0, "", "?")], lambda question, reply: None))
+        return not failed or bool(failed[0].input_tokens)
+
+    def _probe(self, number: int, system: str, user: str) -> Question:
+        """A chat whose tokens the server is to count."""
+        messages = [{"role": "system", "content": system}] if system else []
+        return Question(number, [*messages, {"role": "user", "content": user}], (), PROBE_TOKENS, 0.0, None)
+
+    def count_into(self, folder: Path) -> None:
+        """Count requests, from now on, in a run folder, where those of earlier commands are counted."""
+        self._spent.path = folder / NAME
 
     def _question(self, number: int, request: Any, call: int) -> Question:
         context, settings = request.args
@@ -155,18 +212,31 @@ class EndpointLM(LM):
         warmth = (temperature or None) if samples else 0.0
         return Question(number, json.loads(context), tuple(filter(None, until)), length, warmth, seed)
 
-    def _known(self, call: int, number: int) -> str | None:
+    def _known(self, call: int, number: int) -> Written | None:
         found = self.journal.get(call, number) if self.journal else None
-        return str(found[0]) if found else None
+        if not found:
+            return None
+        text, reason, *without = found if len(found) > 1 else [*found, ""]  # an older LAPD kept the text alone
+        return self._written(text, reason, without)
+
+    def _written(self, text: str, finish_reason: str, without: Sequence[str]) -> Written:
+        if "temperature" in without and self.model not in self._said:
+            self._said.add(self.model)
+            print(f"{self.model} takes no temperature: its answers are sampled, not the likeliest.", file=sys.stderr)
+        return Written(text, finish_reason, without)
 
     def _progressed(self, work: int) -> None:
         if self.on_progress is not None:
             self.on_progress(work)
 
-    async def _ask_all(self, questions: Sequence[Question], keep: Any) -> list[str]:
-        """Ask everything, hand over each reply as it comes, and return why some questions got none."""
-        failed: list[str] = []
-        async with Client(replace(self.endpoint, model=self.model), self._spent) as client:
+    async def _ask_all(self, questions: Sequence[Question], keep: Any) -> dict[int, NoAnswerError]:
+        """Ask everything, hand over each reply as it comes, and return why some questions, by number, got none.
+
+        What takes a reply may itself raise that it is none.
+        """
+        failed: dict[int, NoAnswerError] = {}
+        dialect = self._dialects.setdefault(self.model, Dialect())
+        async with Client(replace(self.endpoint, model=self.model), self._spent, dialect=dialect) as client:
 
             async def ask(question: Question) -> None:
                 try:
@@ -177,10 +247,9 @@ class EndpointLM(LM):
                         seed=question.seed,
                         stop=question.until,
                     )
-                except NoAnswerError as error:
-                    failed.append(str(error))
-                else:
                     keep(question, reply)
+                except NoAnswerError as error:
+                    failed[question.number] = error
 
             tasks = [asyncio.ensure_future(ask(question)) for question in questions]
             try:
@@ -192,6 +261,25 @@ class EndpointLM(LM):
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         return failed
+
+
+def ends_unsaid(question: Question, reply: Reply) -> bool:
+    """Whether an empty answer is none: the server lost what was written, or does not say how much that was.
+
+    A model that ends at once has written one token, or a stop text, which has no more tokens than bytes.
+    """
+    stop = max((len(text.encode()) for text in question.until), default=0)
+    return not reply.text and reply.output_tokens > 1 + stop
+
+
+def _reasons(failed: dict[int, NoAnswerError]) -> str:
+    """Why requests got no answer: the one reason, or the most frequent ones with how often each."""
+    counts = Counter(map(str, failed.values())).most_common()
+    if len(counts) == 1:
+        return f"the first: {counts[0][0]}"
+    told = [f"{count} times: {reason}" for reason, count in counts[:REASONS]]
+    left = sum(count for _, count in counts[REASONS:])
+    return " ".join([*told, *([f"{left} for other reasons."] if left else [])])
 
 
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:

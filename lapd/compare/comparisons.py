@@ -10,16 +10,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
+from lapd.compare.group_values import group_values
 from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.values import RunValues, run_values, unitless
 from lapd.errors import StoreError, UsageError
+from lapd.evaluate.endings import remarks
+from lapd.evaluate.likeness import averaged_filters, check_prompts, pairs, version_differences, version_warnings
 from lapd.evaluate.reading import read_cells
 from lapd.evaluate.store import Store
 from lapd.judges.choosing import judged_line
@@ -41,10 +44,12 @@ class Compared:
     Attributes:
         rows: every comparison.
         notes: what is in none of them or not as it might be expected, each with its reason, in sentences.
+        warnings: what differs between the arms that are compared and is no arm's own, in sentences.
     """
 
     rows: list[Comparison]
     notes: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 def compare_run(folder: Path, judge: str | None = None, persona: str | None = None) -> list[Comparison]:
@@ -62,17 +67,22 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
         persona: whose poles adapters count towards that have no persona of their own.
 
     Raises:
-        StoreError: the folder is no run, there is nothing to compare, or it has no verdicts called `judge`.
+        StoreError: the folder is no run, there is nothing to compare, arms were asked differently in more than the
+            system prompt, or it has no verdicts called `judge`.
         DataError: verdicts are damaged.
         UsageError: there is no such persona, or no adapter without one.
     """
     store = Store(folder)
-    arms = _with_persona(store.run()["arms"], persona)
+    record = store.run()
+    arms = _with_persona(record["arms"], persona)
     cells = read_cells(folder, judge)
+    baselines = {arm: _baselines(arms, arm) for arm in arms}
+    compared = pairs(cells, baselines)
+    check_prompts(folder, compared)
     values = run_values(cells)
+    values |= group_values(record.get("groups", {}), values)
     pairings = list(_pairings(folder, arms, values))
     rows = [row for pairing in pairings for row in pairing.rows()]
-    baselines = {arm: _baselines(arms, arm) for arm in arms}
     notes = [*unfinished(store), *without_baseline(values, baselines), *without_values(values), *of_pairings(pairings)]
     if not rows:
         raise _nothing(folder, arms, notes)
@@ -81,9 +91,13 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
         if judge_of_task := judges.get(row.task):
             row.note = judged_line(row.task, judge_of_task)
             row.heuristic = str(judge_of_task.get("note", "")).startswith(HEURISTIC)
+    versions = {(a.entry["arm"], b.entry["arm"], a.entry["task"]): version_differences(a, b) for a, b in compared}
+    for row in rows:
+        row.versions = versions.get((row.arm, row.baseline, row.task), {})
     for row, adjusted in zip(rows, holm([row.p for row in rows]), strict=True):
         row.p_holm = adjusted
-    return Compared(rows, [*notes, *without_poles(pairings)])
+    notes += [*without_poles(pairings), *remarks(cells)]
+    return Compared(rows, notes, [*version_warnings(compared), *averaged_filters(cells)])
 
 
 def _with_persona(arms: Mapping[str, Any], code: str | None) -> Mapping[str, Any]:

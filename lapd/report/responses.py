@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lapd.evaluate.endings import ending
 from lapd.report.contents import RunContents
 from lapd.report.labels import phrase
 
@@ -12,7 +13,8 @@ MOST_ITEMS = 8
 
 
 def responses(run: RunContents) -> list[dict[str, Any]]:
-    """For each task with answers in text: its first items, each with its prompt and every arm's answer.
+    """For each task with answers in text: its first items, each with its prompt and every arm's answer, and how that
+    ended where it was cut off.
 
     An item that asks for harm has a `folded` heading, its category, behind which the rest waits for a click.
     """
@@ -28,9 +30,15 @@ def responses(run: RunContents) -> list[dict[str, Any]]:
                     break
                 if (item := items.get(sample["item"])) is None:
                     heading = _heading(sample, bool(info and info.judged))
-                    item = items[sample["item"]] = {"prompt": _prompt(sample), "folded": heading, "answers": {}}
+                    item = items[sample["item"]] = {
+                        "prompt": _prompt(sample),
+                        "folded": heading,
+                        "answers": {},
+                        "ends": {},
+                    }
                 # Of several documents or seeds of one item the first is shown.
                 item["answers"].setdefault(cell.arm, answer)
+                item["ends"].setdefault(cell.arm, ending(sample))
         if items:
             few = list(items.values())[:MOST_ITEMS]
             folded = any(item["folded"] for item in few)

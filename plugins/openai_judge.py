@@ -7,6 +7,7 @@ once is kept on the disk and not asked for again; what is missing is.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
@@ -24,8 +25,10 @@ from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
 
 if TYPE_CHECKING:
-    from lapd.endpoints.client import Client, Reply, Spent
+    from lapd.endpoints.client import Client, Spent
+    from lapd.endpoints.dialect import Dialect
     from lapd.endpoints.endpoint import Endpoint
+    from lapd.endpoints.replies import Reply
 
 SCHEMA = {
     "type": "object",
@@ -38,6 +41,9 @@ SCHEMA = {
     "additionalProperties": False,
 }
 
+SAMPLED = "the server takes no temperature, and so its verdicts are sampled"
+"""The note of a judge whose server refuses what would make it give the likeliest verdict."""
+
 REPLIES = 2
 """How often a model is asked whose replies are no verdict."""
 
@@ -49,13 +55,14 @@ class Options:
     Attributes:
         model: the model's name at the endpoint.
         base_url: up to and with the `/v1`; OpenAI's own by default.
-        api_key_env: the environment variable that holds the key; OPENAI_API_KEY by default.
+        api_key_env: the environment variable that holds the key, `none` if it wants none; OPENAI_API_KEY for OpenAI's
+            own address, none on loopback by default.
         concurrency: requests under way at once.
         requests_per_minute: at most so many sent a minute; any number by default.
         timeout: seconds that one request may take.
         attempts: how often one request is sent, at most.
         backoff: seconds before the second attempt; doubled before each further one.
-        max_requests: ceiling on all requests sent, retries included.
+        max_requests: ceiling on all requests that one command sends, retries included.
         max_cost: ceiling on spend, in the prices' currency.
         price_in: price of a million tokens read.
         price_out: price of a million tokens written.
@@ -112,6 +119,7 @@ class OpenAIJudge:
     def __init__(self, given: Options | None = None, endpoint: Endpoint | None = None) -> None:
         self.given, self.endpoint = given, endpoint
         self.spent: Spent | None = None
+        self.dialect: Dialect | None = None
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -147,15 +155,20 @@ class OpenAIJudge:
         import asyncio
 
         from lapd.endpoints.client import Client, Spent
+        from lapd.endpoints.dialect import Dialect
 
         assert self.endpoint is not None
-        self.spent = self.spent or Spent()
+        self.spent, self.dialect = self.spent or Spent(), self.dialect or Dialect()
         kept = KeptVerdicts()
-        async with Client(self.endpoint, self.spent) as client:
+        async with Client(self.endpoint, self.spent, dialect=self.dialect) as client:
             tasks = [asyncio.ensure_future(self._verdict(client, kept, *pair)) for pair in batch]
             try:
                 for task in tasks:
-                    yield await task
+                    verdict = await task
+                    if "temperature" in self.dialect.refused and not self.note:
+                        self.note = SAMPLED
+                        print(f"judge openai: {SAMPLED}.", file=sys.stderr)
+                    yield verdict
             finally:
                 for task in tasks:
                     task.cancel()

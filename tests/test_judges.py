@@ -325,16 +325,16 @@ def test_a_ceiling_on_spend_holds():
 
 
 def test_a_refused_key_is_an_error_that_does_not_show_it(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OWN_KEY", KEY)
     with FaultServer([401] * 9) as server, pytest.raises(EndpointError, match="refused the key") as caught:
-        judge_all(openai_judge(server), items(3), quiet=True)
+        judge_all(openai_judge(server, api_key_env="OWN_KEY"), items(3), quiet=True)
     assert KEY not in str(caught.value)
 
 
 def test_no_key_is_kept_or_identified(monkeypatch, tmp_path):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OWN_KEY", KEY)
     with JudgeServer() as server:
-        judge = openai_judge(server)
+        judge = openai_judge(server, api_key_env="OWN_KEY")
         judge_all(judge, items(2), quiet=True)
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert KEY not in json.dumps(judge_identity(judge))

@@ -76,7 +76,7 @@ def test_a_served_adapter_answers_as_it_does_here_and_its_run_is_compared_and_re
     assert invoke("report", tmp_path / "there").exit_code == 0
     assert "The answers came from a server" in (tmp_path / "there" / "report.html").read_text()
     for cell in (tmp_path / "there" / "cells").iterdir():
-        assert "identical (4 documents)" in invoke("reproduce", cell).stdout
+        assert "identical (4 documents)" in invoke("reproduce", cell, "--base-url", url).stdout
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from lapd._version import __version__
 from lapd.catalog.live import no_bars_of_its_own
 from lapd.errors import LapdError, ModelError, first_line
 from lapd.evaluate.cells import Arm, Cell
+from lapd.evaluate.endings import asked_without, finish_reasons
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.provenance import inputs, provenance, utc, work
 from lapd.evaluate.store import RESULT_SCHEMA, Store
@@ -91,6 +92,7 @@ class Engine:
         folder = store.cell_folder(cell.name)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "cell.json", {"label": cell.label(), **cell.identity()})
+        self.subject.count_into(store.folder)
         self.subject.switch(cell.arm.adapter)
         self.lm.fold_system_prompt = cell.folds
         self._check_prompt(cell.arm)
@@ -124,6 +126,7 @@ class Engine:
             "n_documents": len(samples),
             **({"judge": describe_judge(cell.judge)} if cell.judge else {}),
             "packed": self.lm.packs,
+            **asked_without(row["resps"] for row in outcome["samples"][name]),
             "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size)),
             "provenance": provenance(cell, self.data_dir, self.questionnaire, samples)
             | {"work": work(samples, journal, tokens), "started": utc(started)},
@@ -208,6 +211,7 @@ def _sample(row: dict[str, Any], item: str | None) -> dict[str, Any]:
         "doc": row["doc"],
         "arguments": [[a if isinstance(a, str) else dict(a) for a in args] for args in row["arguments"]],
         "responses": [[list(r) if isinstance(r, tuple) else r for r in resps] for resps in row["resps"]],
+        **finish_reasons(row["resps"]),
         "metrics": {name: float(row[name]) for name in row["metrics"] if isinstance(row[name], (bool, int, float))},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,6 +41,10 @@ class Subject(Protocol):
 
     def drops(self, system_prompt: str) -> bool:
         """Whether the model would never see this system prompt."""
+        ...
+
+    def count_into(self, folder: Path) -> None:
+        """Count what is asked of a server in this run folder."""
         ...
 
 
@@ -98,7 +103,10 @@ class LoadedSubject:
 
     def drops(self, system_prompt: str) -> bool:
         probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]
-        return system_prompt not in self.lm.apply_chat_template(probe)
+        return _words(system_prompt) not in _words(self.lm.apply_chat_template(probe))
+
+    def count_into(self, folder: Path) -> None:
+        """Nothing: no server is asked."""
 
 
 class ServedSubject:
@@ -119,3 +127,11 @@ class ServedSubject:
         if key not in self._drops:
             self._drops[key] = self.lm.drops(system_prompt)
         return self._drops[key]
+
+    def count_into(self, folder: Path) -> None:
+        self.lm.count_into(folder)
+
+
+def _words(text: str) -> str:
+    """The letters and digits of a text: templates trim it, break its lines anew and escape its quotation marks."""
+    return re.sub(r"\W+", "", text) or text.strip()

@@ -1,6 +1,6 @@
 """Models that a server has, under the names that it knows them by.
 
-`lapd eval --model endpoint --base-url http://gpu:8000/v1 --base llama-3-8b --adapter INFP=out/INFP` asks for
+`lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b --adapter INFP=out/INFP` asks for
 "llama-3-8b" and "INFP" there, as vLLM serves them with `--lora-modules INFP=out/INFP`. The weights are the server's,
 so a result is known by the address and the names; an adapter whose folder is given also by what is in it.
 """

@@ -1,6 +1,7 @@
 """The run folder on disk: which arms and cells belong to the run, and each cell's results.
 
     RUN/run.json              arms and cells (schema lapd.run/1)
+    RUN/requests              a byte for each request that was sent to a server
     RUN/cells/<name>/         one cell, named by the digest of what determines it
         cell.json                 its identity, for people
         journal.jsonl             finished batches; gone once the cell is done

@@ -1,7 +1,8 @@
 """`lapd reproduce`: run a finished cell again from what its record says, and tell whether it comes out the same.
 
 Before anything is run, what went in is held against the record: a cell on another base, adapter, task or other data
-would not be that cell.
+would not be that cell. A record may be somebody else's: the server that it names is asked only if that address is given
+in the call, and gets no key but the one that is named for it there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lapd.catalog.find import find_task
 from lapd.endpoints.endpoint import Endpoint
-from lapd.errors import StoreError
+from lapd.errors import StoreError, UsageError
 from lapd.evaluate.cells import Arm, Cell, Settings
 from lapd.evaluate.served import ServedModel, served_adapters, served_model, served_name
 from lapd.evaluate.store import RESULT_SCHEMA, Store
@@ -68,7 +69,12 @@ class Comparison:
 
 
 def reproduce(
-    folder: Path, options: Sequence[str] = (), tolerance: float = TOLERANCE
+    folder: Path,
+    options: Sequence[str] = (),
+    tolerance: float = TOLERANCE,
+    *,
+    base_url: str | None = None,
+    key_variable: str | None = None,
 ) -> tuple[Comparison, dict[str, Any]]:
     """Run the cell in `folder` again, and compare.
 
@@ -76,16 +82,19 @@ def reproduce(
         folder: the cell's.
         options: "key=value" settings of its judge, if it has one; its own are known without what is secret.
         tolerance: how far log-likelihoods may lie apart, in nats.
+        base_url: of the server that answered, if one did: that it is given agrees to asking it again.
+        key_variable: the environment variable with the key for that server.
 
     Returns:
         The comparison, and what else was different: {"torch": ["2.13.0", "2.14.0"], ...}.
 
     Raises:
         StoreError: there is no finished cell, its record is too old, or what went in is not what it was.
+        UsageError: a server answered, and `base_url` is not its address; or there is no key for it.
         LapdError: a model or task cannot be had.
     """
     record = read_cell(folder)
-    cell = cell_of(folder, record, options)
+    cell = cell_of(folder, record, options, base_url, key_variable)
     with tempfile.TemporaryDirectory(prefix="lapd-reproduce-") as temporary:
         store = Store(Path(temporary))
         _run(cell, store, int(record["inputs"]["batch_size"]))
@@ -109,14 +118,28 @@ def read_cell(folder: Path) -> dict[str, Any]:
     return record
 
 
-def cell_of(folder: Path, record: Mapping[str, Any], options: Sequence[str] = ()) -> Cell:
-    """The cell that the record is of, with everything that goes into it found and checked.
+def server_of(record: Mapping[str, Any]) -> str | None:
+    """The address of the server that answered a cell, as its record has it; None where the model was loaded here."""
+    address = record["inputs"]["base"].get("base_url")
+    return None if address is None else str(address)
+
+
+def cell_of(
+    folder: Path,
+    record: Mapping[str, Any],
+    options: Sequence[str] = (),
+    base_url: str | None = None,
+    key_variable: str | None = None,
+) -> Cell:
+    """The cell that the record is of, with everything that goes into it found and checked; arguments as `reproduce`.
 
     Raises:
+        UsageError: `base_url` is not the address of the server that answered.
         StoreError: what goes into it now is not what went into it then.
     """
     then, inputs = record["cell"], record["inputs"]
-    base = _base(inputs["base"])
+    _check_agreed(folder, server_of(record), base_url)
+    base = _base(inputs["base"], key_variable)
     adapter = _adapter(inputs["adapter"], base)
     info = find_task(then["task"], quiet=True)
     data_dir, questionnaire = inputs["data_dir"], inputs["questionnaire"]
@@ -152,10 +175,21 @@ def _short(digest: str | None) -> str:
     return f"digest {digest[:12]}" if digest else "none"
 
 
-def _base(noted: Mapping[str, Any]) -> BaseModel:
+def _check_agreed(folder: Path, noted: str | None, given: str | None) -> None:
+    """Refuse to ask a server that only the record names, or another than it names."""
+    if noted is None and given:
+        raise UsageError(f"{folder}: its model was loaded, and no server answered.", "Leave --base-url out.")
+    if noted is not None and given is None:
+        hint = "If it may be asked, give its address with --base-url, and its key's variable with --api-key-env."
+        raise UsageError(f"{folder}: its record says that the answers came from {noted!r}.", hint)
+    if noted is not None and given is not None and noted.rstrip("/") != given.rstrip("/"):
+        raise UsageError(f"{folder}: its record says that the answers came from {noted!r}, not from {given!r}.")
+
+
+def _base(noted: Mapping[str, Any], key_variable: str | None) -> BaseModel:
     """The base model under its name; one that is a folder under its whole path, wherever this is called."""
     if "base_url" in noted:
-        return served_model(Endpoint(noted["name"], noted["base_url"]))
+        return served_model(Endpoint(noted["name"], noted["base_url"], key_variable))
     is_folder = noted["upstream"] == noted["path"]
     base = resolve_base(noted["path"] if is_folder else noted["name"])
     return replace(base, name=noted["name"])

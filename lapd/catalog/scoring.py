@@ -1,7 +1,7 @@
 """Scores responses, or verdicts on responses, that are on disk already: no model is loaded.
 
 A response enters a task as a model's would: through the task's own filters, `process_results` and aggregation. Which
-response belongs to which document is told by the document's field that the task names as `item`.
+response belongs to which document is told by the document's field that the task names as `item`, or by its prompt.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.catalog.find import find_task
+from lapd.catalog.keys import Documents, Key, key_of, named, refuse_duplicates
 from lapd.catalog.live import build_requests, load_task
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, UsageError
@@ -23,9 +24,6 @@ from lapd.hookspecs import Judge, Verdict
 from lapd.judges.choosing import choose_judge, note_of, use_judge
 from lapd.judges.judge import describe_judge
 from lapd.judges.verdicts import Judged, rates, read_verdicts
-
-SHOWN = 5
-"""Ids that a message names before it counts the rest."""
 
 NO_VERDICT = "no verdict in the file"
 
@@ -39,7 +37,7 @@ class Score:
         metrics: by name; None where no response has a value.
         n_total: the task's documents.
         n_parseable: how many responses could be parsed; None if the task does not parse.
-        missing: the ids that have no response.
+        missing: the ids of documents that have no response.
         judge: who judged the responses, as `describe_judge` gives it; None for a task without a judge.
     """
 
@@ -74,23 +72,21 @@ def score_responses(name: str, path: Path, data_dir: str | None = None, judge: J
             f"{name} does not score responses but likelihoods, which need a model.", f"Use lapd eval --tasks {name}."
         )
     judge = _judge_of(info, judge)
-    responses = read_responses(path)
+    given = read_responses(path)
     task = load_task(info, data_dir)
-    ids = [str(doc[info.item]) for doc in task.eval_docs]
-    names = {key: str(doc[info.item]) for doc in task.eval_docs for key in _keys(info, doc)}
-    if unknown := [key for key in responses if key not in names]:
-        raise DataError(
-            path, f"{_name(unknown)}: not in {name}.", hint=f"Its ids are the publisher's: {', '.join(ids[:3])} ..."
-        )
-    responses = {names[key]: response for key, response in responses.items()}
-    missing = [key for key in ids if key not in responses]
+    documents = Documents(info, task.eval_docs)
+    hint = f"Its ids are the publisher's: {', '.join(documents.names[:3])} ..."
+    found = documents.find(path, [key for key, _ in given], hint)
+    responses = {index: response for index, (_, response) in zip(found, given, strict=True)}
+    missing = [index for index in range(len(documents.names)) if index not in responses]
     if info.parsed:
         responses |= dict.fromkeys(missing, "")
     with use_judge(judge):
-        metrics = _aggregate(task, _values(task, info.item, responses))
-    parsed = metrics.get(info.parsed) if info.parsed else None
-    n_parseable = None if parsed is None else round(parsed * len(ids) / 100)
-    return Score(name, metrics, len(ids), n_parseable, missing, describe_judge(judge) if judge else None)
+        metrics = _aggregate(task, _values(task, responses))
+    parsed, total = metrics.get(info.parsed) if info.parsed else None, len(documents.names)
+    n_parseable = None if parsed is None else round(parsed * total / 100)
+    names = [documents.names[index] for index in missing]
+    return Score(name, metrics, total, n_parseable, names, describe_judge(judge) if judge else None)
 
 
 def _judge_of(info: TaskInfo, judge: Judge | None) -> Judge | None:
@@ -100,27 +96,29 @@ def _judge_of(info: TaskInfo, judge: Judge | None) -> Judge | None:
     return judge or (choose_judge() if info.judged else None)
 
 
-def read_responses(path: Path) -> dict[str, str]:
-    """The responses in a file by their id, or by their prompt where they have no id.
+def read_responses(path: Path) -> list[tuple[Key, str]]:
+    """The responses in a file, each with the id and the prompt that its row has, one of them at least.
 
     Raises:
-        DataError: a line is no response, or an id occurs twice.
+        DataError: a line is no response, or what one is for occurs twice.
     """
-    found: list[tuple[str, str]] = []
+    found: list[tuple[Key, str]] = []
     for line, row in read_jsonl(path):
-        key = row.get("id", row.get("prompt")) if isinstance(row, dict) else None
-        if key is None or not isinstance(row.get("response"), str):
+        key = key_of(row) if isinstance(row, dict) else (None, None)
+        if key == (None, None) or not isinstance(row.get("response"), str):
             raise DataError(path, 'a response is {"id": ..., "response": "..."}.', line)
-        found.append((str(key), row["response"]))
-    _refuse_duplicates(path, [key for key, _ in found])
-    return dict(found)
+        found.append((key, row["response"]))
+    # One id with several prompts may be of several documents: which ones there are, the task knows.
+    twice = [key for key, count in Counter(key for key, _ in found).items() if count > 1]
+    refuse_duplicates(path, [str(prompt if ident is None else ident) for ident, prompt in twice for _ in range(2)])
+    return found
 
 
-def _values(task: Any, item: str, responses: dict[str, str]) -> dict[str, list[Any]]:
-    """Each metric's values over the documents that have a response."""
-    requests = [r for r in build_requests(task) if str(r.doc[item]) in responses]
+def _values(task: Any, responses: dict[int, str]) -> dict[str, list[Any]]:
+    """Each metric's values over the documents that have a response, by their place among the task's."""
+    requests = [request for request in build_requests(task) if request.doc_id in responses]
     for request in requests:
-        request.resps = [responses[str(request.doc[item])]]
+        request.resps = [responses[request.doc_id]]
     if not requests:
         return {}
     task._instances = requests
@@ -159,11 +157,11 @@ def score_verdicts(name: str, path: Path, data_dir: str | None = None) -> dict[s
         raise UsageError(f"Nobody judges the responses to {name}.", "Give --responses.")
     judged = read_verdicts(path)
     rows = list(read_jsonl(path))
-    keys = [str(row.get("id", row.get("prompt", n))) for n, row in rows]
-    _refuse_duplicates(path, keys)
+    keys = [key_of({"id": n, **row} if "prompt" not in row else row) for n, row in rows]
+    refuse_duplicates(path, [str(prompt if ident is None else ident) for ident, prompt in keys])
     judge = _judge_in(path, [row.get("judge") for _, row in rows])
     if data_dir and info.publisher:
-        judged += _unjudged(info, path, set(keys), data_dir)
+        judged += _unjudged(info, path, keys, data_dir)
     return {"task": name, **({"judge": judge} if judge else {}), **rates(judged)}
 
 
@@ -177,32 +175,14 @@ def _judge_in(path: Path, named: list[Any]) -> dict[str, Any] | None:
     return {**first, **({"note": note} if (note := note_of(first)) else {})}
 
 
-def _unjudged(info: TaskInfo, path: Path, keys: set[str], data_dir: str) -> Iterable[Judged]:
+def _unjudged(info: TaskInfo, path: Path, keys: list[Key], data_dir: str) -> Iterable[Judged]:
     docs = list(load_task(info, data_dir).eval_docs)
-    known = {key for doc in docs for key in _keys(info, doc)}
-    if unknown := sorted(keys - known):
-        raise DataError(path, f"{_name(unknown)}: not in {info.name}.", hint="Are these verdicts on other prompts?")
-    without = [doc for doc in docs if keys.isdisjoint(_keys(info, doc))]
+    judged = set(Documents(info, docs).find(path, keys, "Are these verdicts on other prompts?"))
+    without = [doc for index, doc in enumerate(docs) if index not in judged]
     return [Judged(Verdict(None, NO_VERDICT), str(doc.get("category", ""))) for doc in without]
-
-
-def _keys(info: TaskInfo, doc: dict[str, Any]) -> set[str]:
-    """What a file may call a document: its id or its prompt."""
-    return {str(doc[key]) for key in (info.item, "prompt") if key in doc}
-
-
-def _refuse_duplicates(path: Path, keys: list[str]) -> None:
-    if twice := [key for key, count in Counter(keys).items() if count > 1]:
-        raise DataError(path, f"{_name(twice)}: more than once.", hint="Leave one line for each.")
-
-
-def _name(keys: list[str]) -> str:
-    """Ids for a message: "ids 1, 2, 3, 4, 5 and 9 more"."""
-    more = f" and {len(keys) - SHOWN} more" if len(keys) > SHOWN else ""
-    return f"id{'s' if len(keys) > 1 else ''} {', '.join(keys[:SHOWN])}{more}"
 
 
 def name_missing(score: Score) -> str:
     """One line about the documents without a response, for people."""
     effect = "they count as not parsed" if score.n_parseable is not None else "they are left out"
-    return f"{_name(score.missing)}: no response ({len(score.missing)} of {score.n_total}; {effect})."
+    return f"{named(score.missing)}: no response ({len(score.missing)} of {score.n_total}; {effect})."

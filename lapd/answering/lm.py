@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from lm_eval.api.registry import register_model
-from lm_eval.models.huggingface import HFLM
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
 from lapd.answering.generation import decode_greedily, decodes_plainly, end_tokens
+from lapd.answering.hf import CarefulHF
 from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
 from lapd.models.embedded import EMBEDDED, embedded_folder
@@ -28,11 +27,10 @@ from lapd.packed.forward import (
     causal_of,
     pack,
     takes_packed_rows,
-    takes_padded_rows,
     token_logprobs,
 )
 from lapd.packed.layout import LAYOUT, Batch, Row, make_batches, make_rows
-from lapd.packed.regimes import reach, turns_with_the_batch, within_reach
+from lapd.packed.regimes import reach, within_reach
 
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096
@@ -62,7 +60,7 @@ class Writing:
 
 
 @register_model("lapd")
-class PackedLM(HFLM):
+class PackedLM(CarefulHF):
     """lm-eval's `hf` model with packed scoring, shrinking batches of answers, and a journal.
 
     Args:
@@ -84,16 +82,13 @@ class PackedLM(HFLM):
     ) -> None:
         if isinstance(pretrained, str) and pretrained.lower() == EMBEDDED:
             pretrained = str(embedded_folder())
-        # `HFLM` would tie the weights again, as they are since loading: PEFT's layers at a tied output take no weight.
-        with _left_as_tied(pretrained):
-            super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
+        super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
         self.journal: Journal | None = None
         self.on_progress: Callable[[int], None] | None = None
         self.fold_system_prompt = False
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         plain = self.backend == "causal" and self.mixed_precision_dtype is None
         self.packs = plain and takes_packed_rows(self.model)
-        self._pads: bool | None = None
         self._said = False
         if not self.packs:
             what = type(causal_of(self.model)).__name__
@@ -113,11 +108,8 @@ class PackedLM(HFLM):
             model: the model, perhaps in another wrapper of PEFT's.
             packs: whether it takes packed rows so.
         """
-        self._model, self.packs, self._pads = model, packs, None
-
-    def _create_model(self, *args: Any, **kwargs: Any) -> None:
-        super()._create_model(*args, **kwargs)
-        self._model.tie_weights = lambda *_, **__: None
+        self.use_model(model)
+        self.packs = packs
 
     def work(self, requests: Sequence[Any]) -> int:
         """How much there is to do for lm-eval `Instance`s of one kind: tokens that the model will compute."""
@@ -165,7 +157,7 @@ class PackedLM(HFLM):
         if batches is not None:
             return self._score_packed(requests, batches, quiet)
         answer = super()._loglikelihood_tokens
-        with self._padding(max((len(r[1]) + len(r[2]) for r in requests), default=0)):
+        with self.alone_where_padding_shows(max((len(r[1]) + len(r[2]) for r in requests), default=0)):
             if self.journal is None:
                 return answer(requests, disable_tqdm=quiet, override_bs=override_bs)
             return self._answer_in_batches(
@@ -212,19 +204,6 @@ class PackedLM(HFLM):
             self._said = True
         return False
 
-    @contextmanager
-    def _padding(self, longest: int) -> Iterator[None]:
-        """Meanwhile, requests go alone where being padded for a longer one (`longest` tokens) would change numbers."""
-        if self._pads is None:
-            self._pads = takes_padded_rows(self.model)
-        config, size = causal_of(self.model).config.get_text_config(), self.batch_size_per_gpu
-        if not self._pads or turns_with_the_batch(config, longest):
-            self.batch_size_per_gpu = 1
-        try:
-            yield
-        finally:
-            self.batch_size_per_gpu = size
-
     def _batches(self, requests: Sequence[Any]) -> list[Batch]:
         rows = make_rows(requests, self.max_length, MAX_ROW_TOKENS)
         return make_batches(rows, max(1, int(self.batch_size)), BATCH_TOKENS)
@@ -240,6 +219,7 @@ class PackedLM(HFLM):
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The generated text of each request, in order: greedy ones by `decode_greedily`, others as `hf` does."""
+        self.check_end()
         quiet = disable_tqdm or self.on_progress is not None
         ways = [self._writing(request.args[1]) for request in requests]
         texts: dict[int, str] = {}
@@ -309,7 +289,7 @@ class PackedLM(HFLM):
         answer = super().generate_until
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].args[0]), requests[i].args[0]))
         longest = max(len(self.tok_encode(r.args[0])) + int(r.args[1].get("max_gen_toks", 256)) for r in requests)
-        with self._padding(longest):
+        with self.alone_where_padding_shows(longest):
             if self.journal is None:
                 return answer(requests, disable_tqdm=quiet)
             texts = self._answer_in_batches(
@@ -361,19 +341,6 @@ def fold_system_message(messages: list[dict[str, str]]) -> list[dict[str, str]]:
         return messages
     system, user, *rest = messages
     return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
-
-
-@contextmanager
-def _left_as_tied(model: Any) -> Iterator[None]:
-    """Meanwhile, tying a model's weights does nothing; a model's name is no model yet."""
-    if isinstance(model, str):
-        yield
-        return
-    model.tie_weights = lambda *_, **__: None
-    try:
-        yield
-    finally:
-        del model.tie_weights
 
 
 def _batch_work(batch: Batch) -> int:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lapd.pairs.pair import PreferencePair
     from lapd.personas import Persona
     from lapd.train.config import TrainConfig
+    from lapd.traits.pack import TraitPack
 
 hookspec = pluggy.HookspecMarker("lapd")
 
@@ -225,6 +226,9 @@ class GeneratorParts(Protocol):
 
     def estimate(self, persona: Persona, *, pairs: int | None, seed: int) -> Mapping[str, Any]:
         """For pairs that cost something: what `generate` would ask for, by name, for `lapd generate --dry-run`."""
+
+    def draft(self, pack: TraitPack, *, situations: int, items: int, seed: int) -> Iterable[Mapping[str, Any]]:
+        """For `lapd traits write`: so many situations and questionnaire items an axis, as the pack's files have them."""
 
     def heldout(self, persona: Persona, *, pairs: int) -> Iterable[PreferencePair]:
         """For scores during a training: at most `pairs` pairs that `generate` never yields, the same each time."""

@@ -44,8 +44,13 @@ def _object(**properties: Schema) -> Schema:
     }
 
 
-SEED_SCHEMA = _object(seed={"type": "string"})
-REPLY_SCHEMA = _object(reply={"type": "string"})
+def text_object(*names: str) -> Schema:
+    """Of an object with these texts."""
+    return _object(**{name: {"type": "string"} for name in names})
+
+
+SEED_SCHEMA = text_object("seed")
+REPLY_SCHEMA = text_object("reply")
 
 
 def dialogue_schema(exchanges: int) -> Schema:
@@ -59,14 +64,15 @@ class Prompts:
 
     Args:
         folder: files with the names of LAPD's own, any of them; None for none.
+        shipped: the folder of LAPD's own.
 
     Raises:
         UsageError: there is no such folder, or it replaces nothing, or holds another text file.
         DataError: a file is no template, or one of the lists is empty.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        files = {path.stem: path for path in SHIPPED.glob("*.txt")}
+    def __init__(self, folder: Path | None = None, shipped: Path = SHIPPED) -> None:
+        files = {path.stem: path for path in shipped.glob("*.txt")}
         if folder is not None:
             own = {path.stem: path for path in folder.glob("*.txt")}
             known = f"It may replace any of {', '.join(f'{name}.txt' for name in sorted(files))}."
@@ -202,16 +208,20 @@ def _definition(persona: Persona | None) -> Any:
     return persona and [persona.code, persona.poles, persona.description, persona.system_prompt]
 
 
-def usable(text: str) -> str:
-    """A turn's text without reasoning and without white space around it.
+def usable(text: str, bounds: tuple[int, int] = WORDS) -> str:
+    """A text without reasoning and without white space around it.
+
+    Args:
+        text: as the model wrote it.
+        bounds: the fewest and most words of one that is of use.
 
     Raises:
         ValueError: it is too short, too long, or names a type or trait.
     """
     text = answer_of(text).strip()
     words = len(text.split())
-    if not WORDS[0] <= words <= WORDS[1]:
-        raise ValueError(f"a text has {words} words, not {WORDS[0]} to {WORDS[1]}")
+    if not bounds[0] <= words <= bounds[1]:
+        raise ValueError(f"a text has {words} words, not {bounds[0]} to {bounds[1]}")
     if found := GIVEAWAY.search(text):
         raise ValueError(f"a text names a type or a trait ({found[0]})")
     if not text.isprintable() and any("\ud800" <= character <= "\udfff" for character in text):

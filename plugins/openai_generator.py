@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import Any
 
 import click
-from lapd.plugins.answers import Answer, Answers
+from lapd.plugins.answers import Answers
+from lapd.plugins.asking import Asker, Unanswered
 from lapd.plugins.dialogues import SEEDS, Prompts, Question, Study, rejected_voice
+from lapd.plugins.drafts import SHIPPED as DRAFT_PROMPTS
+from lapd.plugins.drafts import Drafts
 
-from lapd.endpoints.client import Client, Spent
+from lapd.endpoints.client import Client
 from lapd.endpoints.endpoint import KEY_VARIABLE, NO_KEY, OPENAI_URL, Endpoint
-from lapd.endpoints.structured import read_answer
-from lapd.errors import DataError, EndpointError, NoAnswerError, UsageError
+from lapd.errors import DataError, UsageError
 from lapd.files.progress import bar
-from lapd.files.whole import digest_json, write_jsonl
+from lapd.files.whole import write_jsonl
 from lapd.hookspecs import Generator
 from lapd.options import completed
 from lapd.pairs.pair import PreferencePair
 from lapd.personas import Persona
 from lapd.pluginmanager import hookimpl
+from lapd.traits.pack import TraitPack
 
 ENDPOINT_DEFAULTS = Endpoint("any")
 POSITIVE = click.FloatRange(0, min_open=True)
@@ -117,9 +120,29 @@ class OpenAIGenerator:
         endpoint.key()
         _ahead(study, 1, lambda ident: False)  # a template that cannot be filled in fails before anything is paid for
         with Answers(_beside(out, "items")) as answers, bar(settings.pairs, "generate", "pair") as progress:
-            run = Run(study, settings, answers, progress)
-            outcomes = asyncio.run(run.all(endpoint))
+            asker = Asker(endpoint, answers, settings.tries, settings.max_tokens, study.temperature, progress)
+            outcomes = asyncio.run(Run(study, settings, asker, progress).all())
         return _settle(outcomes, out)
+
+    def draft(self, pack: TraitPack, *, situations: int, items: int, seed: int) -> Iterable[Mapping[str, Any]]:
+        """Situations and items for the pack's axes; what no usable answer was got for is in the rejects file.
+
+        Raises:
+            UsageError: no model, no key, or nowhere to keep what is paid for.
+            EndpointError: the endpoint cannot be used, or a ceiling is reached. What is finished is kept.
+        """
+        if (out := self.given.get("out")) is None:
+            raise UsageError("The generator openai keeps what it pays for beside a file.", "Use `lapd traits write`.")
+        endpoint = _endpoint(self.given)
+        endpoint.key()
+        wanted = Drafts(pack, endpoint.model, seed, situations, items, Prompts(self.given["prompts"], DRAFT_PROMPTS))
+        asked = wanted.questions()
+        with Answers(_beside(out, "items")) as answers, bar(len(asked), "draft", "draft") as progress:
+            how = (self.given["tries"], self.given["max_tokens"], self.given["temperature"], progress)
+            found = asyncio.run(Asker(endpoint, answers, *how).all([question for _, question in asked]))
+        _keep_rejects([one for one in found if isinstance(one, Unanswered)], len(asked), "drafts", out)
+        answered = [(*one, a) for one, a in zip(asked, found, strict=True) if not isinstance(a, Unanswered)]
+        return [wanted.made(axis, question, answer) for axis, question, answer in answered]
 
     def estimate(self, persona: Persona, *, pairs: int | None, seed: int) -> Mapping[str, Any]:
         """Requests, tokens and cost that are still to come, if each answer is usable at once.
@@ -163,7 +186,7 @@ def _settings(
     """The call's arguments, checked and put in their places."""
     if pairs is None:
         raise UsageError("A model has no end of pairs.", "Say how many with --limit.")
-    endpoint = Endpoint(**{k: v for k, v in options.items() if k not in OWN} | {"model": options["model"] or ""})
+    endpoint = _endpoint(options)
     study = Study(
         persona=persona,
         voice=rejected_voice(persona, options["rejected"]),
@@ -173,6 +196,10 @@ def _settings(
         **{name: options[name] for name in STUDY},
     )
     return study, endpoint, Settings(pairs, options["tries"], options["max_tokens"])
+
+
+def _endpoint(options: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(**{k: v for k, v in options.items() if k not in OWN} | {"model": options["model"] or ""})
 
 
 def _beside(out: Path, what: str) -> Path:
@@ -196,17 +223,21 @@ def _settle(outcomes: list[PreferencePair | Reject], out: Path) -> list[Preferen
         DataError: there is no pair among the outcomes.
     """
     rejects = [outcome for outcome in outcomes if isinstance(outcome, Reject)]
+    if len(rejects) == len(outcomes):
+        write_jsonl(_beside(out, "rejects"), map(asdict, rejects))
+        message = f"none of {len(outcomes)} pairs could be made; this file says why."
+        raise DataError(_beside(out, "rejects"), message, hint="Try a more able model.")
+    _keep_rejects(rejects, len(outcomes), "pairs", out)
+    return [outcome for outcome in outcomes if isinstance(outcome, PreferencePair)]
+
+
+def _keep_rejects(rejects: Sequence[Reject | Unanswered], wanted: int, what: str, out: Path) -> None:
+    """Write what was set aside beside the rest, and say so; nothing where nothing was."""
     path = _beside(out, "rejects")
     path.unlink(missing_ok=True)
     if rejects:
         write_jsonl(path, map(asdict, rejects))
-    if len(rejects) == len(outcomes):
-        raise DataError(
-            path, f"none of {len(outcomes)} pairs could be made; this file says why.", hint="Try a more able model."
-        )
-    if rejects:
-        print(f"{len(rejects)} of {len(outcomes)} pairs could not be made; {path} says why.", file=sys.stderr)
-    return [outcome for outcome in outcomes if isinstance(outcome, PreferencePair)]
+        print(f"{len(rejects)} of {wanted} {what} could not be made; {path} says why.", file=sys.stderr)
 
 
 class Run:
@@ -215,47 +246,23 @@ class Run:
     Args:
         study: what is asked.
         settings: how many pairs, and how persistently.
-        answers: what is there already, and where more is kept.
+        asker: asks the model for what is not there yet.
         progress: a tqdm bar over pairs.
     """
 
-    def __init__(self, study: Study, settings: Settings, answers: Answers, progress: Any) -> None:
-        self._study, self._settings, self._answers, self._progress = study, settings, answers, progress
-        self._concurrency = 1
+    def __init__(self, study: Study, settings: Settings, asker: Asker, progress: Any) -> None:
+        self._study, self._settings, self._asker, self._progress = study, settings, asker, progress
         self._outcomes: dict[int, PreferencePair | Reject] = {}
         self._waiting = iter(range(-(-settings.pairs // study.exchanges)))
 
-    async def all(self, endpoint: Endpoint) -> list[PreferencePair | Reject]:
+    async def all(self) -> list[PreferencePair | Reject]:
         """The outcome of every pair, in order.
 
         Raises:
-            EndpointError: the endpoint cannot be used, or a ceiling is reached. Requests under way are awaited, since
-                they are paid for.
+            EndpointError: the endpoint cannot be used, or a ceiling is reached.
         """
-        self._concurrency = endpoint.concurrency
-        async with Client(endpoint, self._answers.spent, self._show) as client:
-            workers = [asyncio.create_task(self._work(client)) for _ in range(endpoint.concurrency)]
-            try:
-                done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
-                # After an EndpointError the client refuses all that follows, so the others come to their ends too.
-                if all(isinstance(worker.exception(), EndpointError | None) for worker in done):
-                    await asyncio.wait(workers)
-            finally:
-                client.stop()
-                for worker in workers:
-                    worker.cancel()
-                await asyncio.gather(*workers, return_exceptions=True)
-        if "temperature" in client.dialect.refused:
-            print(f"{endpoint.model} takes no temperature: the pairs are sampled at its own.", file=sys.stderr)
-        for worker in workers:
-            if not worker.cancelled():
-                worker.result()
+        await self._asker.work(self._work)
         return self._without_repeats()
-
-    def _show(self, spent: Spent, cost: float) -> None:
-        if self._answers.unnoted > self._concurrency:  # some have failed: a kill shall not forget them
-            self._answers.note()
-        self._progress.set_postfix_str(f"{spent.requests} requests, cost {cost:.4f}", refresh=False)
 
     async def _work(self, client: Client) -> None:
         """Take one dialogue after another, and finish it before the next."""
@@ -292,38 +299,11 @@ class Run:
         return source
 
     async def _ask(self, client: Client, question: Question, pair: int) -> Any:
-        """The usable answer to a question, from the disk or the model, or a `Reject` after the last try."""
-        while (value := self._answers.get(question.id)) is None:
-            unusable = self._answers.unusable(question.id)
-            if len(unusable) >= self._settings.tries:
-                texts = tuple(answer.text for answer in unusable)
-                return Reject(pair, question.id, question.stage, unusable[-1].reason, texts)
-            try:
-                await self._try(client, question, len(unusable))
-            except NoAnswerError as error:  # not kept as an answer: the same command asks again
-                self._answers.note(error.input_tokens, error.output_tokens)
-                return Reject(pair, question.id, question.stage, str(error))
-        return value
-
-    async def _try(self, client: Client, question: Question, number: int) -> None:
-        """Ask once, and keep what comes, usable or not."""
-        # Another seed for another try, or a server that honours it would give the same unusable answer again.
-        seed = int(digest_json([question.id, number])[:8], 16) >> 1
-        reply = await client.complete(
-            question.messages,
-            length=self._settings.max_tokens or question.length,
-            schema=question.schema,
-            temperature=self._study.temperature,
-            seed=seed,
-        )
-        taken = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-        where = (question.id, question.stage, question.index)
-        try:
-            answer = Answer(*where, question.read(read_answer(reply.text, question.schema)), **taken)
-        except ValueError as error:
-            reason = f"{error}{' (cut off at the longest answer)' if reply.cut_off else ''}"
-            answer = Answer(*where, None, reason, reply.text[:500], **taken)
-        self._answers.put(answer)
+        """The usable answer to a question, or a `Reject` of the pair."""
+        answer = await self._asker.ask(client, question)
+        if isinstance(answer, Unanswered):
+            return Reject(pair, answer.id, answer.stage, answer.reason, answer.answers)
+        return answer
 
     def _without_repeats(self) -> list[PreferencePair | Reject]:
         """The outcomes in order; a pair whose prompt an earlier one has is set aside."""

@@ -20,15 +20,17 @@ CHOSEN = "lapd.generator"
 class GenerateCommand(click.Command):
     """A command that looks at `--generator` first and then takes that generator's options beside its own."""
 
+    default = DEFAULT
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         from lapd.options import declared
         from lapd.pluginmanager import lookup
 
-        chosen = lookup("generators", _value_of("--generator", args) or DEFAULT)
+        chosen = lookup("generators", _value_of("--generator", args) or self.default)
         ctx.meta[CHOSEN] = chosen
         own = {name for parameter in self.params for name in parameter.opts}
         if clash := sorted(own.intersection(name for option in declared(chosen) for name in option.opts)):
-            raise PluginError(f"Generator {chosen.name} declares {clash[0]}, which `lapd generate` has itself.")
+            raise PluginError(f"Generator {chosen.name} declares {clash[0]}, which `{ctx.command_path}` has itself.")
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -53,7 +55,8 @@ class GenerateCommand(click.Command):
 def _chosen(ctx: click.Context) -> Any:
     from lapd.pluginmanager import lookup
 
-    return ctx.meta.get(CHOSEN) or lookup("generators", DEFAULT)
+    assert isinstance(ctx.command, GenerateCommand)
+    return ctx.meta.get(CHOSEN) or lookup("generators", ctx.command.default)
 
 
 def _declared(ctx: click.Context) -> Sequence[click.Option]:
@@ -114,9 +117,7 @@ def command(
     who = get_persona(persona)
     if out.is_dir():
         raise UsageError(f"{out} is a folder.", "Give -o a file, such as pairs.jsonl.")
-    context, default = click.get_current_context(), click.ParameterSource.DEFAULT
-    given = {name: value for name, value in options.items() if context.get_parameter_source(name) != default}
-    chosen = configured("generators", generator, {**given, "out": out} if _declared(context) else {})
+    chosen = configured("generators", generator, given_options(options, out))
     if dry_run:
         known = hasattr(chosen, "estimate")
         _say_estimate(chosen.estimate(who, pairs=pairs, seed=seed) if known else {"requests": 0}, as_json)
@@ -129,6 +130,13 @@ def command(
         echo_json({"persona": who.code, "pairs": count, "file": str(out), "digest": pairs_digest(made)})
         return
     click.echo(f"{count} pairs for {who.code} in {out}.")
+
+
+def given_options(options: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """What the generator that was chosen is configured with: the options that were given, and where its pairs go."""
+    context, default = click.get_current_context(), click.ParameterSource.DEFAULT
+    given = {name: value for name, value in options.items() if context.get_parameter_source(name) != default}
+    return {**given, "out": out} if _declared(context) else {}
 
 
 def _say_estimate(estimate: Mapping[str, Any], as_json: bool) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lapd.cli.common import FOLDER, echo_json, echo_table, json_option, traits_option
+from lapd.cli.generate_command import GenerateCommand, given_options
 
 if TYPE_CHECKING:
     from lapd.traits.pack import TraitPack
@@ -143,3 +144,46 @@ def tasks(pack: str, out: Path) -> None:
     for name, config in found.items():
         write_text(out / f"{name}.yaml", task_text(config))
     click.echo(f"{len(found)} tasks in {out}: {', '.join(found)}.")
+
+
+class WriteCommand(GenerateCommand):
+    """`lapd traits write`: it needs a generator that drafts, and contrast only reads."""
+
+    default = "openai"
+
+
+@command.command(cls=WriteCommand)
+@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.option("--generator", default="openai", show_default=True, help="Which generator; one that drafts.")
+@click.option("--situations", type=click.IntRange(0), default=55, show_default=True, metavar="N", help="An axis.")
+@click.option("--items", type=click.IntRange(0), default=10, show_default=True, metavar="N", help="An axis.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@json_option
+def write(folder: Path, generator: str, situations: int, items: int, seed: int, as_json: bool, **options: Any) -> None:
+    """Have a model draft situations and questionnaire items for the axes of the pack in DIR, to be reviewed.
+
+    The drafts go to DIR/drafts, in the form of the pack's own files; nothing of the pack is changed. Read them, mend
+    them, and move them where they belong. The same command again asks only for what is not there.
+
+    \b
+    lapd traits write warmth --model gpt-4.1-mini --max-cost 2
+    lapd traits write warmth --base-url http://127.0.0.1:8000/v1 --model served --situations 20 --items 0
+    """
+    from lapd.errors import UsageError
+    from lapd.options import configured
+    from lapd.traits.drafts import write_drafts
+    from lapd.traits.pack import read_pack
+
+    pack = read_pack(folder)
+    if not situations and not items:
+        raise UsageError("There is nothing to draft.", "Give --situations or --items a number.")
+    chosen = configured("generators", generator, given_options(options, folder / "drafts" / "drafts"))
+    if not hasattr(chosen, "draft"):
+        raise UsageError(f"The generator {generator} drafts nothing.", "Give --generator openai.")
+    written = write_drafts(folder, pack, chosen.draft(pack, situations=situations, items=items, seed=seed))
+    if as_json:
+        echo_json({"pack": pack.name, "files": {str(path): count for path, count in written.items()}})
+        return
+    for path, count in written.items():
+        click.echo(f"{count} drafts in {path}.")
+    click.echo(f"Next: read them; lapd data check {folder / 'drafts' / 'contrast'}", err=True)

@@ -45,9 +45,8 @@ class Drafting(FaultServer):
         about, count = ("situation", 32) if '"situation"' in body["messages"][-1]["content"] else ("facet", 10)
         first = self.refused or words(f"{key}1", count)
         self.refused = ""
-        return json.dumps(
-            {about: words(key, 8 if count == 32 else 2), "first": first, "second": words(f"{key}2", count)}
-        )
+        subject, second = words(key, 8 if count == 32 else 2), words(f"{key}2", count)
+        return json.dumps({about: subject, "first": first, "second": second})
 
 
 def write(invoke: Callable[..., Any], server: FaultServer, pack: Path, *more: object) -> Any:

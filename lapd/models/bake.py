@@ -18,8 +18,9 @@ from lapd.models.base import BaseModel
 from lapd.models.card import model_card
 from lapd.models.kinds import lora_config
 from lapd.models.loading import load_base
-from lapd.models.merge import copy_tokenizer, is_finished, merge_card, merge_identity, origin_of
+from lapd.models.merge import is_finished, merge_card, merge_identity, origin_of
 from lapd.models.switching import load_adapters, peft_name, scale_adapter
+from lapd.models.tokenizers import check_same_tokenizer, copy_tokenizer
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")
 """llama.cpp's converter to GGUF, as it is called in a checkout and as a package."""
@@ -41,7 +42,7 @@ def bake_adapters(
     Args:
         parts: adapters of `base`.
         base: from `resolve_base`.
-        out: the folder of the model, in Hugging Face's format, with the base's tokenizer and chat template.
+        out: the folder of the model, in Hugging Face's format, with the base's tokenizer and chat templates.
         dtype: of the weights that are written. The sum is computed in float32 and rounded once.
         gguf: write `<name>.gguf` into the folder as well.
         force: replace another adapter or model of LAPD's.
@@ -66,6 +67,7 @@ def bake_adapters(
         with quiet_libraries():
             model.save_pretrained(folder)
         copy_tokenizer(base.path, folder)
+        check_same_tokenizer(base.path, folder)
         card = {**merge_card(parts, origin, identity, {"dtype": dtype}, started), "into_base": True}
         write_json(folder / RUN_CARD, card)
         write_text(folder / "README.md", model_card(card))

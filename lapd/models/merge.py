@@ -7,7 +7,6 @@ updates. Nothing is approximated; the rank is the sum of the ranks.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -23,13 +22,10 @@ from lapd.models.base import BaseModel, resolve_base
 from lapd.models.card import model_card
 from lapd.models.intact import check_intact
 from lapd.models.kinds import lora_config
-from lapd.models.intact import check_intact
-from lapd.models.kinds import lora_config
 from lapd.models.personas import persona_of
+from lapd.models.tokenizers import copy_tokenizer
 from lapd.names import all_personas, axes, single_poles
 from lapd.personas import Persona
-
-TOKENIZER_FILES = ("tokenizer*", "chat_template*", "vocab*", "merges*", "special_tokens*")
 
 VLLM_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What vLLM's `--max-lora-rank` may be (its `MaxLoRARanks`); it must not be below the adapter's rank."""
@@ -270,9 +266,3 @@ def _in_order(sides: Iterable[str]) -> list[str]:
     """Axes in their packs' order, those that no pack has at the end."""
     order = list(axes())
     return sorted(sides, key=lambda axis: order.index(axis) if axis in order else len(order))
-
-
-def copy_tokenizer(source: Path, folder: Path) -> None:
-    for pattern in TOKENIZER_FILES:
-        for file in source.glob(pattern):
-            shutil.copyfile(file, folder / file.name)

@@ -81,7 +81,7 @@ def test_prompted_arms_that_no_prompt_is_known_for_are_left_out_with_a_line(
     names = [arm.name for arm in make_arms(adapters)]
     assert names == ["base", "base+prompt(SAILOR)", "MUTE", "SAILOR", "SAILOR+prompt(SAILOR)"]
     lines = capsys.readouterr().err.splitlines()
-    line = "No system prompt is known for MUTE: the prompted arms are left out. --persona CODE takes another's."
+    line = "No system prompt is known for MUTE: the prompted arms are left out."
     assert lines == [line]
     make_arms(adapters, quiet=True)
     make_arms(adapters, ["base", "adapter"])

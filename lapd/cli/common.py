@@ -88,6 +88,25 @@ def comma_list(ctx: click.Context, parameter: click.Parameter, value: Any) -> li
     return [part.strip() for text in values for part in text.split(",") if part.strip()]
 
 
+def read_limits(
+    ctx: click.Context, parameter: click.Parameter, value: tuple[str, ...]
+) -> tuple[int | None, dict[str, int]]:
+    """A callback: `50` is for every task, `mbti=64` for one."""
+    plain: int | None = None
+    of_tasks: dict[str, int] = {}
+    for text in value:
+        task, equals, number = (part.strip() for part in text.rpartition("="))
+        if not number.isdecimal() or not int(number) or (equals and not task):
+            raise click.BadParameter(f"{text!r} is neither a number from 1 on, nor TASK=NUMBER.")
+        if (plain is not None and not task) or task in of_tasks:
+            raise click.BadParameter(f"{text!r} comes after another number for {task or 'every task'}.")
+        if task:
+            of_tasks[task] = int(number)
+        else:
+            plain = int(number)
+    return plain, of_tasks
+
+
 def echo_json(value: Any) -> None:
     """Print `value` as JSON on standard output, in ASCII where the encoding lacks some characters."""
     click.echo(json.dumps(value, indent=1, ensure_ascii=not takes_every_text()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,15 @@ from lapd.cli.common import (
     comma_list,
     data_dir_option,
     echo_json,
-    echo_table,
     executor_options,
     json_option,
     judge_options,
+    read_limits,
     traits_option,
 )
 from lapd.cli.endpoint_options import endpoint_options, read_endpoint
 from lapd.cli.plan import echo_plan, plan_option
+from lapd.cli.results import echo_results
 
 
 @click.command()
@@ -33,14 +35,26 @@ from lapd.cli.plan import echo_plan, plan_option
     "On a server: NAME, or NAME=FOLDER.",
 )
 @click.option(
-    "--tasks", "names", required=True, callback=comma_list, metavar="A,B", help="Tasks; `lapd tasks` lists them."
+    "--tasks",
+    "names",
+    required=True,
+    callback=comma_list,
+    metavar="A,B",
+    help="Tasks or groups; `lapd tasks` lists them.",
 )
 @base_option
 @click.option(
     "--arms", callback=comma_list, metavar="A,B", help="Of base, base+prompt, adapter, adapter+prompt.  [default: all]"
 )
 @click.option("--persona", metavar="CODE", help="Whose prompt the prompted arms use.  [default: the adapter's]")
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N documents of each task.")
+@click.option(
+    "--limit",
+    "limits",
+    multiple=True,
+    callback=read_limits,
+    metavar="[TASK=]N",
+    help="Only the first N documents of each task, or of TASK (or group); repeatable.",
+)
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Contexts computed at once.  [default: 32]")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Precision; bfloat16 hides much of what a small adapter learned.  [default: float32]")  # fmt: skip
@@ -65,7 +79,7 @@ def command(
     base: str | None,
     arms: list[str],
     persona: str | None,
-    limit: int | None,
+    limits: tuple[int | None, dict[str, int]],
     batch_size: int | None,
     dtype: str | None,
     seed: int,
@@ -92,6 +106,7 @@ def command(
     lapd eval --adapter 'out/*' --tasks situations --json
     lapd eval --adapter out/INFP@0.5,1,1.5 --tasks situations        at three strengths
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
+    lapd eval --adapter out/INFP --tasks mbti,situations,socialiqa --limit 200 --limit mbti=64
 
     With --model endpoint a server answers, such as vLLM with --lora-modules INFP=out/INFP; tasks that generate only.
 
@@ -107,7 +122,7 @@ def command(
     from lapd.evaluate.store import Store
     from lapd.experiment.arms import evaluate_arms, plan_cells
     from lapd.files.whole import fitting_name
-    from lapd.judges.choosing import choose_judge, judged_line
+    from lapd.judges.choosing import choose_judge
     from lapd.models.adapters import common_base, resolve_adapters
     from lapd.models.base import resolve_base
     from lapd.options import configured, read_options
@@ -122,7 +137,8 @@ def command(
     where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
     folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
     precision = SERVED_DTYPE if endpoint else dtype or "float32"
-    settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt)
+    limit, of_tasks = limits
+    settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt, pairs, of_tasks)
     chosen = choose_judge(judge, options) if judge or options else None
     executor, where_options = executor or "local", read_options(executor_texts, "--executor-option")
     configured("executors", executor, where_options)  # a plan shows a wrong name too
@@ -140,12 +156,9 @@ def command(
         batch_size=batch_size,
         judge=chosen,
     )
-    results = store.results()
     if as_json:
-        echo_json({"run": str(folder), "results": results})
+        groups = group_totals(store)
+        together = {"groups": [asdict(total) for total in groups]} if groups else {}
+        echo_json({"run": str(folder), "results": store.results(), **together})
         return
-    rows = [[r["task"], r["arm"], metric, f"{value:.4g}"] for r in results for metric, value in r["metrics"].items()]
-    echo_table(["task", "arm", "metric", "value"], rows)
-    for line in {judged_line(r["task"], r["judge"]): None for r in results if "judge" in r}:
-        click.echo(line)
-    click.echo(f"\nNext: lapd compare {folder}, lapd report {folder}", err=True)
+    echo_results(store)

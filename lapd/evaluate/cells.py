@@ -7,7 +7,8 @@ ever has to be remembered about what was done.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ class Settings:
         questionnaire: somebody else's questionnaire, for the tasks that take one; see `lapd.questionnaires.reading`.
         fold_system_prompt: put a persona's prompt before the user's words instead of into a system message.
         pairs: the file that the task `own_pairs` asks; None for what the adapters' training was kept from.
+        limits: what stands in the place of `limit` for single tasks, or for those of a group, by name.
     """
 
     seed: int = 0
@@ -87,12 +89,24 @@ class Settings:
     questionnaire: str | None = None
     fold_system_prompt: bool = False
     pairs: str | None = None
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"limit must be at least 1, not {self.limit}.")
+        for limit in (self.limit, *self.limits.values()):
+            if limit is not None and (type(limit) is not int or limit < 1):
+                raise UsageError(f"limit must be at least 1, not {limit}.")
         if self.dtype not in (*DTYPES, SERVED_DTYPE):
             raise UsageError(f"There is no dtype {self.dtype!r}.", f"Known: {', '.join(DTYPES)}.")
+
+    def of_task(self, task: TaskInfo) -> Settings:
+        """The settings of one task's cells: its own limit, or that of a group that it is in."""
+        own = [self.limits[name] for name in names_of(task) if name in self.limits]
+        return replace(self, limit=own[0] if own else self.limit, limits={})
+
+
+def names_of(task: TaskInfo) -> list[str]:
+    """The task's name, and those of the groups that it is in."""
+    return [task.name, *(group.name for group in task.groups)]
 
 
 @dataclass(frozen=True)

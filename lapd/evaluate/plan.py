@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lapd.catalog.task import TaskInfo
 from lapd.errors import UsageError
-from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings
+from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings, names_of
 from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
 from lapd.models.personas import find_persona, persona_of
@@ -62,7 +62,7 @@ def make_arms(
         arms += [arm for kind in kinds if (arm := made.get(kind))]
     if promptless and not quiet:
         what = f"No system prompt is known for {', '.join(promptless)}: the prompted arms are left out."
-        print(f"{what} --persona CODE takes another's.", file=sys.stderr)
+        print(what, file=sys.stderr)
     return sorted(dict.fromkeys(arms), key=lambda arm: arm.adapter is not None)
 
 
@@ -84,10 +84,18 @@ def _check_can_be_made(adapter: Adapter | None, who: Persona | None, kinds: Sequ
 def make_cells(
     base: BaseModel, arms: Sequence[Arm], infos: Sequence[TaskInfo], settings: Settings, judge: Judge | None = None
 ) -> list[Cell]:
-    """Every arm on every task, an adapter's cells together so that it is switched on once."""
+    """Every arm on every task, an adapter's cells together so that it is switched on once.
+
+    Raises:
+        UsageError: a task has a limit of its own that is not among the tasks.
+    """
+    known = {name for info in infos for name in names_of(info)}
+    if unknown := sorted(settings.limits.keys() - known):
+        hint = f"These are evaluated: {', '.join(info.name for info in infos)}."
+        raise UsageError(f"There is a limit for {unknown[0]}, which is none of the tasks.", hint)
     digests = {info.name: info.digest(settings.data_dir, settings.questionnaire) for info in infos}
     return [
-        Cell(base, arm, info, digests[info.name], settings, judge if info.judged else None)
+        Cell(base, arm, info, digests[info.name], settings.of_task(info), judge if info.judged else None)
         for arm in arms
         for info in infos
     ]

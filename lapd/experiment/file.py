@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lapd.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last six.
+    """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last eight.
 
     `arms`: without them, all that can be made.
     `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
@@ -41,10 +41,12 @@ class EvaluateConfig:
     data_dir: str | None = None
     questionnaire: str | None = None
     fold_system_prompt: bool = False
+    pairs: str | None = None
+    limits: dict[str, int] = field(default_factory=dict)
 
     def settings(self) -> Settings:
         """What of it belongs to every cell's identity."""
-        return Settings(self.seed, self.limit, self.dtype, self.data_dir, self.questionnaire, self.fold_system_prompt)
+        return Settings(**{f.name: getattr(self, f.name) for f in fields(Settings)})
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ from lapd.cli.results import echo_results
               help="Precision; bfloat16 hides much of what a small adapter learned.  [default: float32]")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
 @data_dir_option
+@click.option("--pairs", metavar="FILE", help="For the task own_pairs.  [default: what training was kept from]")
 @click.option("--questionnaire", metavar="FILE", help="Your own for the task mbti: CSV or JSON; text, axis, key.")
 @click.option(
     "--fold-system-prompt",
@@ -84,6 +85,7 @@ def command(
     dtype: str | None,
     seed: int,
     data_dir: str | None,
+    pairs: str | None,
     questionnaire: str | None,
     fold_system_prompt: bool,
     judge: str | None,
@@ -117,6 +119,7 @@ def command(
     from lapd.errors import UsageError
     from lapd.evaluate.cells import SERVED_DTYPE, Settings
     from lapd.evaluate.estimate import make_plan
+    from lapd.evaluate.group_totals import group_totals
     from lapd.evaluate.plan import make_arms
     from lapd.evaluate.served import served_adapters, served_model
     from lapd.evaluate.store import Store

@@ -62,5 +62,10 @@ def test_installing_from_the_folder_works_too(tmp_path: Path) -> None:
     command = [sys.executable, *PIP, "--target", str(tmp_path), str(ROOT)]
     subprocess.run(command, check=True, capture_output=True, text=True)
     for path in ("lapd/cli/__init__.py", "lapd/tasks/mbti/mbti.yaml", "lapd/data/traits/mbti/contrast/en/ei.jsonl",
-                 "lapd/plugins/trl.py", "lm_eval/tasks/lapd/mbti/mbti.yaml", "lapd/report/page.html.j2"):  # fmt: skip
+                 "lapd/plugins/trl.py", "lm_eval/tasks/lapd/mbti/mbti.yaml", "lapd/report/page.html.j2",
+                 "lapd/testing/fault_server.py"):  # fmt: skip
         assert (tmp_path / path).is_file(), path
+    template = "data/templates/plugin"
+    listed = ["git", "ls-files", template]
+    files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert files and [file for file in files if not (tmp_path / "lapd" / file).is_file()] == []

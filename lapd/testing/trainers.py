@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
 from lapd.hookspecs import Trainer, TrainResult
+from lapd.pairs.messages import Turn
+from lapd.pairs.pair import PreferencePair
 from lapd.testing.demands import demand, demand_json, demand_parts
 from lapd.testing.tiny import SMALL, make_tiny_base, some_pairs
 
@@ -17,13 +21,16 @@ if TYPE_CHECKING:
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
 
+HISTORY = (Turn("user", "Good morning."), Turn("assistant", "Good morning to you."))
+"""What is said before the prompt, for trainers that take conversations."""
+
 
 def assert_trainer(trainer: Trainer, folder: Path, **settings: Any) -> Path:
     """Assert that a trainer keeps the contract on a tiny model, and return the folder of the adapter that it wrote.
 
     It trains four pairs for two steps, writes a PEFT adapter that loads onto the base, changes nothing of the base, and
     says what it did. Given the same `work` again, it goes on from there. Parts that it may have are tried where it has
-    them: `preference`, `refuses`, `keep_base`, `scoring`.
+    them: `preference`, `refuses`, `keep_base`, `scoring`, `conversations`.
 
     Args:
         trainer: as it is registered.
@@ -55,6 +62,9 @@ def assert_trainer(trainer: Trainer, folder: Path, **settings: Any) -> Path:
             _train(trainer, config, base, folder / "kept", "adapter", f"{who}, with the base kept")
     if hasattr(trainer, "scoring"):
         _demand_scores(trainer, config, base, folder / "scored", who)
+    if getattr(trainer, "conversations", False):
+        said = [replace(pair, system="You are brief.", history=HISTORY) for pair in some_pairs(SMALL["pairs"])]
+        _train(trainer, config, base, folder / "talk", "adapter", f"{who}, on conversations", said)
     check_unchanged(base)
     return adapter
 
@@ -73,13 +83,21 @@ def _demand_choice(trainer: Any, config: TrainConfig, who: str) -> None:
         demand(not reason, f"{who} refuses a training of two steps on a tiny model: {reason}; give other settings")
 
 
-def _train(trainer: Any, config: TrainConfig, base: BaseModel, folder: Path, name: str, who: str) -> Path:
+def _train(
+    trainer: Any,
+    config: TrainConfig,
+    base: BaseModel,
+    folder: Path,
+    name: str,
+    who: str,
+    pairs: Sequence[PreferencePair] = (),
+) -> Path:
     """The folder of an adapter that was trained now, held to the contract."""
     __tracebackhide__ = True
     work, adapter = folder / "work", folder / name
     work.mkdir(parents=True, exist_ok=True)
     adapter.mkdir()
-    _demand_result(trainer.train(config, base, some_pairs(config.pairs or 4), work, adapter), who)
+    _demand_result(trainer.train(config, base, pairs or some_pairs(config.pairs or 4), work, adapter), who)
     missing = [file for file in FILES if not (adapter / file).is_file()]
     demand(not missing, f"{who}: it writes no {' and no '.join(missing)} into the adapter's folder")
     demand(not (adapter / "run_card.json").exists(), f"{who}: it writes a run card, which LAPD does from the result")
@@ -122,8 +140,6 @@ def _demand_loads(base: BaseModel, adapter: Path, who: str) -> None:
 
 def _demand_scores(trainer: Any, config: TrainConfig, base: BaseModel, folder: Path, who: str) -> None:
     __tracebackhide__ = True
-    from dataclasses import replace
-
     heldout = some_pairs(8)[4:]
     scoring = trainer.scoring(heldout)
     demand(scoring is not None, f"{who}: scoring() returns the trainer, not None")

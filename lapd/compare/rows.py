@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +32,7 @@ class Comparison:
         baseline: what it is compared with.
         persona: whose poles a pooled row counts towards, or None.
         n: items in both arms.
-        missing: items in only one of the two, left out.
+        missing: items that were asked and have no value in one of the two, or in neither; left out.
         arm_mean: the arm's mean over those items.
         baseline_mean: the baseline's.
         difference: arm_mean − baseline_mean.
@@ -49,6 +49,7 @@ class Comparison:
             without axes; and it is no diagnostic.
         note: who judged the responses, and what that judge says of its numbers; "" for a task without a judge.
         heuristic: whether that judge is a heuristic, whose rates say nothing of safety.
+        versions: what the two were made with that is not the same: {"torch": {"arm": "2.14", "baseline": "2.13"}}.
     """
 
     task: str
@@ -75,6 +76,7 @@ class Comparison:
     part: str | None = None
     limit: str = ""
     heuristic: bool = False
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Pairing:
         ours: the arm's values.
         theirs: the baseline's.
         unitless: the families that are no shares, though the task declares no unit for them.
+        asked: for each metric, the items that were asked for it in either arm.
     """
 
     info: TaskInfo
@@ -98,6 +101,7 @@ class Pairing:
     ours: Values
     theirs: Values
     unitless: frozenset[str] = frozenset()
+    asked: Mapping[str, Set[str]] = field(default_factory=dict)
 
     def rows(self) -> Iterator[Comparison]:
         """Every row, single metrics first; parts of the items that are too few for one are left out."""
@@ -134,7 +138,8 @@ class Pairing:
         for family in self.info.axes:
             ours, theirs = self._towards(family)
             if self.persona and ours.keys() & theirs.keys():
-                row = self._row(f"{family}_towards", ours, theirs, self._unit(family), headline=True)
+                metrics = [m for axis, m in self.info.axes[family].items() if self._sign(axis)]
+                row = self._row(f"{family}_towards", ours, theirs, self._unit(family), metrics, headline=True)
                 row.persona = self.persona.code
                 found[family] = row
         return found
@@ -144,7 +149,7 @@ class Pairing:
         alone = place is None or family not in self.pooled
         is_part = self._is_part(metric)
         headline = alone and not is_part and metric not in self.info.diagnostics
-        row = self._row(metric, self.ours[metric], self.theirs[metric], self._unit(family), headline=headline)
+        row = self._row(metric, self.ours[metric], self.theirs[metric], self._unit(family), [metric], headline=headline)
         row.axis, row.part = (None, place) if is_part else (place, None)
         if metric in self.info.moved:  # of pairs of one's own the chosen responses are the persona's, known or not
             row.persona = self.persona.code if self.persona else "chosen"
@@ -158,8 +163,16 @@ class Pairing:
         return "" if family in self.unitless else self.info.units.get(family, "share")
 
     def _row(
-        self, metric: str, a: Mapping[str, float], b: Mapping[str, float], unit: str, *, headline: bool
+        self,
+        metric: str,
+        a: Mapping[str, float],
+        b: Mapping[str, float],
+        unit: str,
+        of: Sequence[str],
+        *,
+        headline: bool,
     ) -> Comparison:
+        """One row, of values that come from the metrics `of`."""
         items = [item for item in a if item in b]
         x, y = np.array([a[i] for i in items]), np.array([b[i] for i in items])
         whole = 1.0 if unit not in ("points", "percent", "") else 100.0
@@ -172,7 +185,7 @@ class Pairing:
             arm=self.arm,
             baseline=self.baseline,
             persona=None,
-            missing=len(a.keys() ^ b.keys()),
+            missing=len(set(a).union(b, *(self.asked.get(name, ()) for name in of))) - len(items),
             arm_mean=float(x.mean()),
             baseline_mean=float(y.mean()),
             **asdict(result := paired_difference(x, y, whole)),
@@ -191,12 +204,15 @@ class Pairing:
         turned = {}
         points = self._unit(family) == "points"
         for axis, metric in self.info.axes[family].items():
-            sign = sign_of(axis, self.persona.poles.get(axis)) if self.persona else 0
+            sign = self._sign(axis)
             for item, value in values.get(metric, {}).items():
                 if sign:
                     # Points run from 0 to 100, so the other pole's share is the rest; nats are odds and change sign.
                     turned[item] = value if sign > 0 else (100 - value if points else -value)
         return turned
+
+    def _sign(self, axis: str) -> int:
+        return sign_of(axis, self.persona.poles.get(axis)) if self.persona else 0
 
 
 def _moved(row: Comparison, family: str, a: Mapping[str, float], b: Mapping[str, float]) -> Iterator[Comparison]:

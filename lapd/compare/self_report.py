@@ -7,7 +7,7 @@ counts only where all of its questions were answered, because only then do its s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
+from lapd.compare.items import in_its_ways, whole_items
 from lapd.errors import StoreError
 from lapd.evaluate.store import Store
 from lapd.names import axis_ends
@@ -189,7 +190,7 @@ def _answers(
         mine = [row for row in rows if row["doc"]["axis"] == axis]
         if not mine:
             continue
-        whole = by_axis[axis] = _whole_items(mine, metrics[axis])
+        whole = by_axis[axis] = whole_items(mine, metrics[axis])
         incomplete = len({row["item"] for row in mine}) - len(whole)
         if whole:
             estimates[axis] = estimate(np.array(list(whole.values())))
@@ -197,14 +198,6 @@ def _answers(
     missing = sum(metrics[row["doc"]["axis"]] not in row["metrics"] for row in rows)
     types = type_probabilities(estimates, {axis: axis_ends(axis) for axis in metrics})
     return Answers(arm, info.name, way, len(rows), missing, axes, types), by_axis
-
-
-def _whole_items(rows: Iterable[Mapping[str, Any]], metric: str) -> dict[str, float]:
-    """The mean of a metric over each item's documents, for the items of which every document has it."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        values[row["item"]].append(row["metrics"].get(metric, np.nan))
-    return {item: float(np.mean(found)) for item, found in values.items() if not np.isnan(found).any()}
 
 
 def _axis_score(found: Estimate | None, incomplete: int) -> AxisScore:
@@ -226,7 +219,7 @@ def _shown(found: Estimate, least: float = -np.inf, most: float = np.inf) -> tup
 def _diagnostics(info: TaskInfo, arm: str, rows: list[dict[str, Any]]) -> list[Diagnostic]:
     made = []
     for name in info.diagnostics:
-        items = _whole_items([row for row in rows if name in row["metrics"]], name)
+        items = whole_items(in_its_ways(rows, name), name)
         if items:
             found = estimate(np.array(list(items.values())))
             made.append(Diagnostic(arm, info.name, name, info.unit(name), *_shown(found), found.n))

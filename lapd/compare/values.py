@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lapd.catalog.task import TaskInfo
+from lapd.compare.items import in_its_ways, whole_items
 from lapd.evaluate.reading import ReadCell
 
 Values = dict[str, dict[str, float]]
@@ -20,14 +20,16 @@ RunValues = dict[tuple[str, str], Values]
 
 
 def run_values(cells: Sequence[ReadCell]) -> RunValues:
-    """Each arm's and task's values by metric and item; an item's documents (label orders, seeds) are averaged."""
+    """Each arm's and task's values by metric and item; an item's documents (label orders, seeds) are averaged.
+
+    Where documents name their way of asking, as a questionnaire's do, an item counts only with all of them.
+    """
     collected: dict[tuple[str, str], Any] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for cell in cells:
         by_metric = collected[cell.entry["arm"], cell.entry["task"]]
-        for sample in cell.samples:
-            for metric, value in sample["metrics"].items():
-                if math.isfinite(value):
-                    by_metric[metric][sample["item"]].append(value)
+        for metric in {name: None for sample in cell.samples for name in sample["metrics"]}:
+            for item, value in whole_items(in_its_ways(cell.samples, metric), metric).items():
+                by_metric[metric][item].append(value)
     return {
         key: {m: {i: float(np.mean(v)) for i, v in items.items()} for m, items in by_metric.items()}
         for key, by_metric in collected.items()
@@ -40,7 +42,7 @@ def unitless(values: RunValues, infos: Mapping[str, TaskInfo]) -> dict[str, froz
     for (_, task), by_metric in values.items():
         for metric, items in by_metric.items():
             info = infos.get(task)
-            family = info.family(metric)[0] if info else metric
+            family = info.family(metric)[0] if info else metric.partition(",")[0]
             declared = info is not None and family in info.units
             if not declared and any(not 0 <= value <= 1 for value in items.values()):
                 found[task].add(family)

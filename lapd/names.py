@@ -49,9 +49,10 @@ def _packs(named: str) -> dict[str, TraitPack]:
             found.append(read_pack(folder.path))
         except DataError as error:  # a stranger's pack: the others must load
             print(f"Warning: {error} The pack is left out.", file=sys.stderr)
-    registered = {pack.folder for pack in found}
     folders = dict.fromkeys(Path(text).expanduser().resolve() for text in named.split(os.pathsep) if text)
-    found += [read_pack(folder) for folder in folders if folder not in registered]
+    own = [read_pack(folder) for folder in folders]
+    # A folder that was named stands for the installed pack of its name: it is a newer copy, or the same.
+    found = [pack for pack in found if pack.name not in {other.name for other in own}] + own
     _refuse_collisions(found)
     for pack in found:
         if taken := {p.code.lower() for p in pack.personas} & {code.lower() for code in registry("personas")}:

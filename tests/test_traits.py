@@ -150,6 +150,15 @@ def test_packs_that_share_an_axis_are_refused_by_both_names(
         packs()
 
 
+def test_a_folder_that_is_named_stands_for_the_installed_pack_of_its_name(
+    make_pack: Callable[..., Path], named: Callable[[Path], None]
+) -> None:
+    folder = make_pack(lambda r: r.update(name="mbti"))
+    named(folder)
+    assert packs()["mbti"].folder == folder
+    assert list(packs()["mbti"].ends) == ["warmth"]
+
+
 def test_an_axis_whose_pack_is_not_at_hand_has_ends_all_the_same() -> None:
     assert axis_ends("E/I") == ("E", "I")
     assert axis_ends("X/Y") == ("X", "Y")

@@ -1,6 +1,7 @@
 """Reasoning is taken off before anything is read out of what a model wrote; a block that never closes is no answer."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from lapd.data import overrefusal_prompts, social_items
@@ -92,6 +93,22 @@ def test_a_prompt_tells_whether_its_template_has_opened_a_block():
     assert opened_by("assistant<|channel|>analysis<|message|>") == "assistant<|channel|>analysis<|message|>"[9:]
     for prompt in ("", "assistant\n", "<think>\n\n</think>\n\n", "say <think> and then", "What does `<think>`"):
         assert opened_by(prompt) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("taken_off", [None, "</think>"])
+def test_a_block_that_the_template_opened_and_nobody_closed_is_no_answer(taken_off):
+    """Such a text has no mark of its own, so the model hands it over with the template's."""
+    from lapd.answering.lm import PackedLM
+
+    requests = [SimpleNamespace(args=(prompt, {})) for prompt in ("assistant\n<think>\n", "assistant\n")]
+    model = SimpleNamespace(
+        check_end=lambda: None, on_progress=None, think_end_token=taken_off, _writing=lambda settings: "greedily",
+        _write=lambda some, way, quiet: ["Is it A? Or"] * len(some),
+    )  # fmt: skip
+    texts = PackedLM.generate_until(model, requests)
+    assert texts == ["Is it A? Or" if taken_off else "<think>Is it A? Or", "Is it A? Or"]
+    assert answer_of(texts[0]) == ("Is it A? Or" if taken_off else "")
 
 
 # Every reader of a model's text

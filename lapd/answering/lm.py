@@ -31,6 +31,7 @@ from lapd.packed.forward import (
 )
 from lapd.packed.layout import LAYOUT, Batch, Row, make_batches, make_rows
 from lapd.packed.regimes import reach, within_reach
+from lapd.reasoning import opened_by
 
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096
@@ -218,7 +219,11 @@ class PackedLM(CarefulHF):
         return [(float(logprob.sum()), bool(likeliest.all())) for logprob, likeliest in parts]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """The generated text of each request, in order: greedy ones by `decode_greedily`, others as `hf` does."""
+        """The generated text of each request, in order: greedy ones by `decode_greedily`, others as `hf` does.
+
+        A block of reasoning that the chat template has opened begins the text with its mark: without it, one that never
+        closes would pass for an answer.
+        """
         self.check_end()
         quiet = disable_tqdm or self.on_progress is not None
         ways = [self._writing(request.args[1]) for request in requests]
@@ -228,7 +233,9 @@ class PackedLM(CarefulHF):
             some = [requests[i] for i in members]
             found = self._generate_as_hf(some, quiet) if way is None else self._write(some, way, quiet)
             texts |= zip(members, found, strict=True)
-        return [texts[i] for i in range(len(requests))]
+        if self.think_end_token is not None:  # lm-eval has taken the reasoning off
+            return [texts[i] for i in range(len(requests))]
+        return [opened_by(request.args[0]) + texts[i] for i, request in enumerate(requests)]
 
     def _writing(self, settings: dict[str, Any]) -> Writing | None:
         """How lm-eval's settings say that an answer is to be written; None where that takes more than greed."""

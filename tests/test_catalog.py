@@ -10,6 +10,7 @@ from conftest import ROOT, run_python
 from lapd.data import mbti
 
 from lapd.catalog import find as catalog
+from lapd.catalog import lm_eval_own
 from lapd.catalog.find import find_task, tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, PluginError
@@ -214,7 +215,7 @@ def test_an_unknown_task_is_refused_without_importing_lm_eval():
 def test_every_task_that_lm_eval_indexes_is_found_in_its_files(capsys):
     from lm_eval.tasks import TaskManager
 
-    assert set(TaskManager().all_subtasks) - set(tasks()) <= catalog._names_in_lm_eval()
+    assert set(TaskManager().all_tasks) - set(tasks()) <= lm_eval_own.names_in_lm_eval()
     capsys.readouterr()
     info = find_task("eq_bench")
     assert (info.include_path, info.folder.name) == (None, "eq_bench")

@@ -15,7 +15,7 @@ from conftest import ROOT
 from lapd.tasks import FOLDER
 from tiny import make_tiny_base
 
-from lapd.catalog import find
+from lapd.catalog import lm_eval_own
 from lapd.catalog.find import tasks
 from lapd.cli.doctor_command import _stock
 
@@ -75,12 +75,12 @@ def test_lapds_tasks_below_lm_evals_are_none_of_its_own(tmp_path: Path, monkeypa
     for name in ("theirs", "lapd/mbti"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "task.yaml").write_text(f"task: {Path(name).name}\n")
-    monkeypatch.setattr(find, "stock_folder", lambda: tmp_path / "lapd")
-    assert find._names_in_lm_eval() == {"theirs"}
+    monkeypatch.setattr(lm_eval_own, "stock_folder", lambda: tmp_path / "lapd")
+    assert lm_eval_own.names_in_lm_eval() == {"theirs"}
 
 
 def test_doctor_says_whether_a_stock_lm_eval_knows_every_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(find, "stock_folder", lambda: tmp_path / "lapd")
+    monkeypatch.setattr(lm_eval_own, "stock_folder", lambda: tmp_path / "lapd")
     shutil.copytree(FOLDER, tmp_path / "lapd")
     (finding,) = _stock()
     assert (finding.ok, finding.found) == (True, "knows LAPD's tasks by name")
@@ -88,7 +88,7 @@ def test_doctor_says_whether_a_stock_lm_eval_knows_every_task(tmp_path: Path, mo
     (finding,) = _stock()
     assert (finding.ok, finding.needed) == (False, False)
     assert "make setup" in finding.remedy
-    monkeypatch.setattr(find, "stock_folder", lambda: None)
+    monkeypatch.setattr(lm_eval_own, "stock_folder", lambda: None)
     assert not list(_stock())
 
 

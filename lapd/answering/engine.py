@@ -6,17 +6,18 @@ switched between cells. `lapd.answering.subjects` has what that model can be.
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
-from lapd.catalog.live import no_bars_of_its_own
+from lapd.answering.documents import forgive_aggregates, samples_of, totals_of
+from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
+from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError, ModelError, first_line
 from lapd.evaluate.cells import Arm, Cell
-from lapd.evaluate.endings import asked_without, finish_reasons
+from lapd.evaluate.endings import asked_without
 from lapd.evaluate.journal import Journal
 from lapd.evaluate.provenance import inputs, provenance, utc, work
 from lapd.evaluate.store import RESULT_SCHEMA, Store
@@ -42,6 +43,7 @@ class Engine:
         batch_size: rows (contexts) computed at once.
         questionnaire: somebody else's questionnaire, for tasks that take one.
         quiet: show no progress of judging.
+        date: the day that chat templates are told, such as "2026-11-25"; None for that of each rendering.
 
     Raises:
         ModelError: a model cannot be loaded, or an adapter belongs to another base or changes nothing.
@@ -56,6 +58,7 @@ class Engine:
         batch_size: int = BATCH_SIZE,
         questionnaire: str | None = None,
         quiet: bool = False,
+        date: str | None = None,
     ) -> None:
         with quiet_libraries():
             from lapd.answering.subjects import open_subject
@@ -63,8 +66,11 @@ class Engine:
             self.subject = open_subject(base, adapters, dtype, batch_size)
         self.lm = self.subject.lm
         self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
-        self._managers: dict[Path | None, Any] = {}
-        self._tasks: dict[str, Any] = {}
+        self.date = date
+        if date:
+            self.subject.tell_date(date)
+        self._managers: dict[Any, Any] = {}
+        self._tasks: dict[tuple[str, str | None], Any] = {}
 
     def work(self, cell: Cell) -> int:
         """How much computing the cell is, in tokens; for progress bars."""
@@ -94,7 +100,7 @@ class Engine:
         write_json(folder / "cell.json", {"label": cell.label(), **cell.identity()})
         self.subject.count_into(store.folder)
         self.subject.switch(cell.arm.adapter)
-        self.lm.fold_system_prompt = cell.folds
+        self.lm.fold_system_prompt, self.lm.called = cell.folds, f"{self.base.name}, as {cell.label()},"
         self._check_prompt(cell.arm)
         started, tokens = time.time(), 0
 
@@ -112,22 +118,27 @@ class Engine:
                     outcome = self._evaluate(cell)
             finally:
                 self.lm.journal = None
-        name = cell.task.name
-        samples = [_sample(row, cell.task.item) for row in outcome["samples"][name]]
+        rows, task = outcome["samples"][cell.task.name], self._task(cell)
+        samples = samples_of(rows, task, cell.task.item)
+        totals = totals_of(outcome["results"][cell.task.name], rows, task)
+        if not self.quiet:
+            for line in totals.lines(len(samples)):
+                print(f"Warning: {cell.label()}: {line}", file=sys.stderr)
         write_jsonl(folder / "samples.jsonl", samples)
         if cell.judge:
-            verdicts = [row["filtered_resps"][0] for row in outcome["samples"][name]]
-            keep_verdicts(folder, cell.judge, samples, verdicts)
+            keep_verdicts(folder, cell.judge, samples, [row["filtered_resps"][0] for row in rows])
         result = {
             "schema": RESULT_SCHEMA,
             "cell": cell.identity(),
             "arm": cell.arm.name,
-            "metrics": _metrics(outcome["results"][name]),
+            "task_version": cell.task.version,
+            "metrics": totals.metrics,
+            **({"missing": totals.missing} if totals.missing else {}),
             "n_documents": len(samples),
             **({"judge": describe_judge(cell.judge)} if cell.judge else {}),
             "packed": self.lm.packs,
-            **asked_without(row["resps"] for row in outcome["samples"][name]),
-            "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size)),
+            **asked_without(row["resps"] for row in rows),
+            "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size), self.date),
             "provenance": provenance(cell, self.data_dir, self.questionnaire, samples)
             | {"work": work(samples, journal, tokens), "started": utc(started)},
             "finished": utc(time.time()),
@@ -165,27 +176,21 @@ class Engine:
 
     def _task(self, cell: Cell) -> Any:
         """The live lm-eval task, loaded once; its data may be large."""
-        name = cell.task.name
-        if name not in self._tasks:
-            with quiet_libraries():
-                self._tasks[name] = self._manager(cell.task.include_path).load([name])["tasks"][name]
-        return self._tasks[name]
+        name, through = cell.task.name, cell.task.through
+        if (name, through) not in self._tasks:
+            for member, task in load_with(self._manager(cell.task), cell.task).items():
+                forgive_aggregates(task)
+                self._tasks[member, through] = task
+        return self._tasks[name, through]
 
-    def _manager(self, include_path: Path | None) -> Any:
-        if include_path not in self._managers:
-            from lm_eval.tasks import TaskManager
-
-            self._managers[include_path] = TaskManager(
-                include_path=str(include_path) if include_path else None,
-                # lm-eval's own thousands of tasks take seconds to index, and are not needed for a registered one.
-                include_defaults=include_path is None,
-                metadata={
-                    "tokenizer": self.subject.tokenizer,
-                    "data_dir": self.data_dir,
-                    "questionnaire": self.questionnaire,
-                },
+    def _manager(self, task: TaskInfo) -> Any:
+        # One manager serves every task of a folder: indexing lm-eval's own takes seconds.
+        key = task.include_path, task.traits if task.written else None, task.asked, task.through
+        if key not in self._managers:
+            self._managers[key] = task_manager(
+                task, tokenizer=self.subject.tokenizer, data_dir=self.data_dir, questionnaire=self.questionnaire
             )
-        return self._managers[include_path]
+        return self._managers[key]
 
     def _check_prompt(self, arm: Arm) -> None:
         """Refuse to lose a persona: lm-eval only warns when a chat template has no place for a system prompt."""
@@ -201,25 +206,3 @@ class Engine:
             raise ModelError(
                 f"{self.base.name}'s chat template drops the system prompt, and {arm.name} would be no persona.", hint
             )
-
-
-def _sample(row: dict[str, Any], item: str | None) -> dict[str, Any]:
-    """What is kept of one document: enough to judge it, score it or read it again without generating again."""
-    return {
-        "doc_id": row["doc_id"],
-        "item": str(row["doc"][item]) if item else str(row["doc_id"]),
-        "doc": row["doc"],
-        "arguments": [[a if isinstance(a, str) else dict(a) for a in args] for args in row["arguments"]],
-        "responses": [[list(r) if isinstance(r, tuple) else r for r in resps] for resps in row["resps"]],
-        **finish_reasons(row["resps"]),
-        "metrics": {name: float(row[name]) for name in row["metrics"] if isinstance(row[name], (bool, int, float))},
-    }
-
-
-def _metrics(results: dict[str, Any]) -> dict[str, float]:
-    """lm-eval's aggregates without its filter suffix: {"acc": 0.4, ...}; without what no document had a value for."""
-    return {
-        key.partition(",")[0]: float(value)
-        for key, value in results.items()
-        if "," in key and "_stderr" not in key and isinstance(value, (int, float)) and not math.isnan(value)
-    }

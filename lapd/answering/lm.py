@@ -19,9 +19,12 @@ from tqdm import tqdm
 
 from lapd.answering.generation import decode_greedily, decodes_plainly, end_tokens
 from lapd.answering.hf import CarefulHF
+from lapd.answering.numbers import check_likelihoods
 from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
+from lapd.models.chat import fold_system_message
 from lapd.models.embedded import EMBEDDED, embedded_folder
+from lapd.models.naming import refuse_strength
 from lapd.packed.forward import (
     SharedPrefix,
     causal_of,
@@ -76,6 +79,7 @@ class PackedLM(CarefulHF):
         journal: where finished batches are kept; None keeps nothing.
         on_progress: called with the work just finished, in the unit of `work`; without it, lm-eval's bars are shown.
         fold_system_prompt: whether a system prompt goes before the user's words, for templates without a place for it.
+        called: what errors call the model.
     """
 
     def __init__(
@@ -83,10 +87,11 @@ class PackedLM(CarefulHF):
     ) -> None:
         if isinstance(pretrained, str) and pretrained.lower() == EMBEDDED:
             pretrained = str(embedded_folder())
+        refuse_strength(str(kwargs.get("peft") or ""))
         super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
         self.journal: Journal | None = None
         self.on_progress: Callable[[int], None] | None = None
-        self.fold_system_prompt = False
+        self.fold_system_prompt, self.called = False, "The model"
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         plain = self.backend == "causal" and self.mixed_precision_dtype is None
         self.packs = plain and takes_packed_rows(self.model)
@@ -137,6 +142,10 @@ class PackedLM(CarefulHF):
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """(log-likelihood in nats, whether greedy decoding gives it) of each request, in order."""
         return super().loglikelihood(requests, disable_tqdm=disable_tqdm or self.on_progress is not None)
+
+    def loglikelihood_rolling(self, requests: list[Any], disable_tqdm: bool = False) -> list[float]:
+        """The log-likelihood (nats) of each request's whole text, in order."""
+        return super().loglikelihood_rolling(requests, disable_tqdm=disable_tqdm or self.on_progress is not None)
 
     def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """Token ids of context and continuation."""
@@ -289,7 +298,7 @@ class PackedLM(CarefulHF):
 
         contexts = [row.context for row in batch.rows]
         cache = prefix.cache(batch.prefix, len(contexts))
-        answers = decode_greedily(causal, contexts, way.limit, is_finished, cache, len(batch.prefix))
+        answers = decode_greedily(causal, contexts, way.limit, is_finished, cache, len(batch.prefix), self.called)
         return [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
 
     def _generate_as_hf(self, requests: list[Any], quiet: bool) -> list[str]:
@@ -331,6 +340,7 @@ class PackedLM(CarefulHF):
                 with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                     torch.manual_seed(int(digest_json([seed, call, number])[:8], 16))
                     answers = answer(batch)
+                check_likelihoods(answers, self.called, causal_of(self.model).dtype)
                 self.journal.put(call, number, answers)
             yield answers
 
@@ -340,14 +350,6 @@ class PackedLM(CarefulHF):
     def _progressed(self, work: int) -> None:
         if self.on_progress is not None:
             self.on_progress(work)
-
-
-def fold_system_message(messages: list[dict[str, str]]) -> list[dict[str, str]]:
-    """The messages with a system message at their head put before the first user's, as a paragraph of its own."""
-    if len(messages) < 2 or [m["role"] for m in messages[:2]] != ["system", "user"]:
-        return messages
-    system, user, *rest = messages
-    return [{**user, "content": f"{system['content']}\n\n{user['content']}"}, *rest]
 
 
 def _batch_work(batch: Batch) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +21,9 @@ from lapd.models.kinds import check_loadable, is_plain_lora, named_tokens
 from lapd.models.loading import load_base
 from lapd.models.switching import prepared, switch_adapter
 from lapd.packed.forward import takes_packed_rows
+
+CLOCK = "strftime_now"
+"""What a chat template calls for the date: today's, by transformers' own."""
 
 
 class Subject(Protocol):
@@ -45,6 +49,10 @@ class Subject(Protocol):
 
     def count_into(self, folder: Path) -> None:
         """Count what is asked of a server in this run folder."""
+        ...
+
+    def tell_date(self, date: str) -> None:
+        """Let a chat template that asks for the date be told this one ("2026-11-25")."""
         ...
 
 
@@ -108,6 +116,11 @@ class LoadedSubject:
     def count_into(self, folder: Path) -> None:
         """Nothing: no server is asked."""
 
+    def tell_date(self, date: str) -> None:
+        # Other templates are not given what they do not know: some tokenizers refuse it.
+        if CLOCK in str(self.lm.tokenizer.chat_template):
+            self.lm.chat_template_args[CLOCK] = datetime.fromisoformat(date).strftime
+
 
 class ServedSubject:
     """Models behind an endpoint; each adapter is the name of one."""
@@ -130,6 +143,9 @@ class ServedSubject:
 
     def count_into(self, folder: Path) -> None:
         self.lm.count_into(folder)
+
+    def tell_date(self, date: str) -> None:
+        """Nothing: the server renders the chats."""
 
 
 def _words(text: str) -> str:

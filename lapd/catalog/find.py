@@ -6,8 +6,6 @@ block, such as lm-eval's own, works too: its items are paired by position and it
 
 from __future__ import annotations
 
-import importlib.util
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,8 +14,10 @@ from typing import Any
 
 import yaml
 
+from lapd.catalog.lm_eval_own import index_lm_eval, info_of_lm_eval, names_in_lm_eval
+from lapd.catalog.sources import filters_in, names_in
 from lapd.catalog.task import TaskInfo
-from lapd.errors import PluginError, UnknownNameError
+from lapd.errors import PluginError, UnknownNameError, UsageError
 from lapd.hookspecs import TaskFolder
 from lapd.names import packs
 from lapd.pluginmanager import registry
@@ -28,8 +28,12 @@ class _Loader(yaml.SafeLoader):
     """Reads a task's YAML without importing the functions that it names; each becomes "FOLDER/module.function"."""
 
 
+class _Function(str):
+    """The name of a function in a YAML file."""
+
+
 def _function(loader: Any, node: Any) -> str:
-    return str(Path(loader.name).parent / node.value)
+    return _Function(Path(loader.name).parent / node.value)
 
 
 _Loader.add_constructor("!function", _function)
@@ -78,9 +82,10 @@ def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path
 def _read(path: Path, include_path: Path) -> TaskInfo | str | None:
     """The task in a YAML file, or in some words what is wrong with it; None for a group."""
     try:
-        config = _with_includes(path)
+        read: list[Path] = []
+        config = read_config(path, read)
         if isinstance(config, dict) and isinstance(config.get("task"), str):
-            return _info(config, path.parent, include_path)
+            return replace(_info(config, path.parent, include_path), included=_elsewhere(read, path.parent))
     except (yaml.YAMLError, UnicodeDecodeError):
         return "is not YAML"
     except (AttributeError, TypeError, ValueError, OSError) as error:
@@ -88,8 +93,15 @@ def _read(path: Path, include_path: Path) -> TaskInfo | str | None:
     return None
 
 
-def _with_includes(path: Path) -> Any:
-    """A YAML file's content, on top of that of the files that it includes, as lm-eval puts them together."""
+def read_config(path: Path, read: list[Path] | None = None) -> Any:
+    """A YAML file's content, on top of that of the files that it includes, as lm-eval puts them together.
+
+    Args:
+        path: the file.
+        read: what every file that was read is added to.
+    """
+    if read is not None:
+        read.append(path)
     with path.open(encoding="utf-8") as stream:
         config = yaml.load(stream, _Loader)
     if not isinstance(config, dict) or "include" not in config:
@@ -97,8 +109,14 @@ def _with_includes(path: Path) -> Any:
     names = config.pop("include")
     merged: dict[str, Any] = {}
     for name in names if isinstance(names, list) else [names]:
-        merged |= _with_includes(path.parent / name)
+        merged |= read_config(path.parent / name, read)
     return merged | config
+
+
+def _elsewhere(read: Iterable[Path], folder: Path) -> tuple[Path, ...]:
+    """Of the YAML files that were read, those in no task's folder of its own, with the code beside them."""
+    others = {path.resolve() for path in read if folder.resolve() not in path.resolve().parents}
+    return tuple(sorted(others | {code for path in others for code in path.parent.glob("*.py")}))
 
 
 def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> TaskInfo:
@@ -129,7 +147,30 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         moved=tuple(own.get("moved", ())),
         code=tuple(own.get("code", ())),
         scorer=config.get("process_results"),
+        filters=filters_in(config),
+        files=tuple(own.get("files", ())),
+        named=names_in(config),
+        imported=tuple(sorted({module for value in _values(config) if (module := _imported(value))})),
     )
+
+
+def _values(config: Any) -> Iterator[Any]:
+    """Everything in a YAML's content that is no list and no mapping."""
+    if isinstance(config, (dict, list)):
+        for part in config.values() if isinstance(config, dict) else config:
+            yield from _values(part)
+    else:
+        yield config
+
+
+def _imported(value: Any) -> str | None:
+    """The module of a function that a YAML names and that lies in no file beside it; LAPD's and lm-eval's own apart."""
+    if not isinstance(value, _Function):
+        return None
+    folder, _, qualified = value.rpartition("/")
+    module = qualified.rpartition(".")[0]
+    beside = Path(folder) / f"{module.replace('.', '/')}.py"
+    return None if beside.is_file() or module.startswith(("lapd.", "lm_eval.")) else module
 
 
 def find_task(name: str, *, quiet: bool = False) -> TaskInfo:
@@ -145,42 +186,13 @@ def find_task(name: str, *, quiet: bool = False) -> TaskInfo:
     known = tasks()
     if name in known:
         return known[name]
-    theirs = _names_in_lm_eval()
+    theirs = names_in_lm_eval()
     unknown = UnknownNameError("task", name, {*known, *theirs}, "`lapd tasks` lists LAPD's own.")
     if name not in theirs:
         raise unknown
-    if not quiet:
-        print(f"{name} is none of LAPD's tasks: indexing lm-eval's own ...", file=sys.stderr)
-    from lapd.files.quiet import quiet_libraries
-
-    with quiet_libraries():
-        from lm_eval import __version__
-        from lm_eval.tasks import TaskManager
-
-        manager = TaskManager()
-    if name not in manager.all_subtasks:
+    entry = index_lm_eval(name, quiet=quiet).get(name)
+    if entry is None:
         raise unknown
-    entry = manager.task_index[name]
-    folder = Path(entry.yaml_path).parent if entry.yaml_path else Path()
-    return TaskInfo(name, folder, None, f"lm-eval {__version__}", "one of lm-eval's own tasks")
-
-
-_TASK_LINE = re.compile(rb"""^[\s-]*["']?task["']?\s*:\s*["']?([^\s"'#\[\]]+)""", re.MULTILINE)
-
-
-def _names_in_lm_eval() -> set[str]:
-    """What lm-eval's own YAML files call a task, and a few names more; read in a second, where indexing takes ten."""
-    ours = stock_folder()
-    if ours is None:
-        return set()
-    files = (path for path in ours.parent.rglob("*.yaml") if ours not in path.parents)
-    return {name.decode(errors="replace") for path in files for name in _TASK_LINE.findall(path.read_bytes())}
-
-
-def stock_folder() -> Path | None:
-    """Where a stock lm-eval looks for LAPD's tasks: among its own. A wheel brings them there, `make setup` links them.
-
-    None without lm-eval; the folder need not exist.
-    """
-    spec = importlib.util.find_spec("lm_eval")
-    return Path(spec.origin).parent / "tasks" / "lapd" if spec and spec.origin else None
+    if entry.kind.name in ("GROUP", "TAG"):
+        raise UsageError(f"{name} is a group of tasks.", f"Name one of them; `lapd eval --tasks {name}` runs them all.")
+    return info_of_lm_eval(name, entry)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from lapd.catalog.task import TaskInfo
+from lapd.errors import DataError, LapdError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.names import find_pack
 from lapd.traits.tasks import write_tasks
@@ -24,7 +25,32 @@ def load_task(info: TaskInfo, data_dir: str | None = None, tokenizer: str | None
     Raises:
         DataError: its data cannot be had or are wrong.
     """
-    return task_manager(info, data_dir=data_dir, tokenizer=tokenizer).load([info.name])["tasks"][info.name]
+    return load_with(task_manager(info, data_dir=data_dir, tokenizer=tokenizer), info)[info.name]
+
+
+def load_with(manager: Any, info: TaskInfo) -> dict[str, Any]:
+    """The task as lm-eval's manager loads it, by name; with those of the group that it must be loaded through.
+
+    Raises:
+        DataError: its data cannot be had or are wrong, or its code does not work here.
+    """
+    try:
+        with quiet_libraries():
+            return dict(manager.load([info.through or info.name])["tasks"])
+    except LapdError:
+        raise
+    except Exception as error:  # a task's own code, and the Hub's client, raise what they like
+        reason = f"{type(error).__name__}: {first_line(error)}"
+        raise DataError(info.name, f"this task cannot be loaded ({reason}).", hint=_advice(error)) from error
+
+
+def _advice(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"It needs the package {error.name}."
+    kind = type(error).__name__
+    if isinstance(error, ConnectionError) or kind in ("OfflineModeIsEnabled", "LocalEntryNotFoundError"):
+        return "Its data are on the Hugging Face Hub: get a network, or fetch them once where there is one."
+    return "LAPD_DEBUG=1 shows all of it."
 
 
 def task_manager(info: TaskInfo, **metadata: Any) -> Any:
@@ -41,8 +67,9 @@ def task_manager(info: TaskInfo, **metadata: Any) -> Any:
 
         return TaskManager(
             include_path=str(include_path) if include_path else None,
-            # lm-eval's own thousands of tasks take seconds to index, and are not needed for a registered one.
-            include_defaults=include_path is None,
+            # lm-eval's own thousands of tasks take seconds to index, and are not needed for a registered one; a group
+            # that somebody registered may hold some of them.
+            include_defaults=include_path is None or info.through is not None,
             metadata={name: value for name, value in told.items() if value is not None},
         )
 

@@ -16,7 +16,7 @@ from typing import Any
 from lapd.catalog.find import find_task
 from lapd.catalog.keys import Documents, Key, key_of, named, refuse_duplicates
 from lapd.catalog.live import build_requests, load_task
-from lapd.catalog.task import TaskInfo
+from lapd.catalog.task import TaskInfo, metric_name
 from lapd.errors import DataError, UsageError
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import read_jsonl
@@ -126,19 +126,21 @@ def _values(task: Any, responses: dict[int, str]) -> dict[str, list[Any]]:
         task.apply_filters()
     values = defaultdict(list)
     for request in requests:
-        for filtered in request.filtered_resps.values():
+        several = len(request.filtered_resps) > 1
+        for name, filtered in request.filtered_resps.items():
             for metric, value in task.process_results(request.doc, [filtered]).items():
-                values[metric].append(value)
+                values[metric_name(metric, name, several)].append(value)
     return dict(values)
 
 
 def _aggregate(task: Any, values: dict[str, list[Any]]) -> dict[str, float | None]:
     """Every metric of the task over the values that it has."""
-    made = {
-        metric: float(aggregate(values[metric])) if metric in values else math.nan
-        for metric, aggregate in task.aggregation().items()
-    }
-    return {metric: None if math.isnan(value) else value for metric, value in made.items()}
+    made: dict[str, float | None] = {}
+    for metric, aggregate in task.aggregation().items():
+        for name in [name for name in values if name.partition(",")[0] == metric] or [metric]:
+            total = float(aggregate(values[name])) if name in values else math.nan
+            made[name] = total if math.isfinite(total) else None
+    return made
 
 
 def score_verdicts(name: str, path: Path, data_dir: str | None = None) -> dict[str, Any]:

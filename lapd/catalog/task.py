@@ -8,9 +8,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lapd.catalog.sources import declared_files, digest_of, digest_tree, files_of, named_files, shared_files
 from lapd.errors import DataError, PluginError
 from lapd.files.whole import digest_file, digest_files, digest_json
 from lapd.names import find_pack
+
+
+@dataclass(frozen=True)
+class GroupMetric:
+    """A metric that a group of tasks has over all of them: the mean of theirs.
+
+    Attributes:
+        metric: its name.
+        filters: the names of the tasks' filters that count; None for all that there are.
+        weighted: whether a task counts by its documents; else all alike.
+    """
+
+    metric: str
+    filters: tuple[str, ...] | None = None
+    weighted: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of lm-eval's, such as mmlu: tasks, and what they come to together.
+
+    Attributes:
+        name: as `--tasks` takes it.
+        tasks: the names of all tasks in it.
+        metrics: what it has over all of them; empty for a group that is only a list.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    metrics: tuple[GroupMetric, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,6 +75,14 @@ class TaskInfo:
         written: the YAML of a task that follows from its trait pack's data and lies in no file.
         code: modules beside its folder that decide its scores; part of its digest, as the folder is.
         scorer: what scores a document, "FOLDER/module.function"; None where lm-eval does.
+        filters: the names of the ways in which an answer is read, where its YAML names any.
+        files: what it declares as its own outside its folder, as patterns from there.
+        named: what its YAML gives to `datasets`, some of which may be files here.
+        included: files of other folders that its YAML includes, and the code beside them.
+        imported: modules that its YAML takes functions from and that are not beside it.
+        through: the group by which lm-eval must load it; None where it is a task by itself.
+        setting: what that group sets otherwise than the task's own YAML, as JSON.
+        groups: those that it was asked for with.
     """
 
     name: str
@@ -72,14 +111,26 @@ class TaskInfo:
     written: str | None = None
     code: tuple[str, ...] = ()
     scorer: str | None = None
+    filters: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+    included: tuple[Path, ...] = ()
+    imported: tuple[str, ...] = ()
+    through: str | None = None
+    setting: str = ""
+    groups: tuple[Group, ...] = field(default=(), compare=False)
 
     def family(self, metric: str) -> tuple[str, str | None]:
-        """The family and axis (or part) of a metric: ("log_odds", "E/I"), or (metric, None) for one without."""
+        """The family and axis (or part) of a metric: ("log_odds", "E/I"), or (metric, None) for one without.
+
+        Of a metric with a filter's name (see `metric_name`) it is that of the metric without.
+        """
+        plain = metric.partition(",")[0]
         for family, by_axis in (*self.axes.items(), *self.parts.items()):
             for axis, name in by_axis.items():
-                if name == metric:
+                if name == plain:
                     return family, axis
-        return metric, None
+        return plain, None
 
     def unit(self, metric: str) -> str:
         """What the metric is counted in; a share of 1 unless the task says otherwise."""
@@ -98,11 +149,15 @@ class TaskInfo:
     def _parts(self, data_dir: str | None, questionnaire: str | None) -> dict[str, list[str]]:
         from lapd.data import FOLDER
 
-        files = [p for p in self.folder.rglob("*") if p.suffix in (".py", ".yaml", ".json")]
-        task = digest_json(self.written) if self.written else digest_files(self.folder, files)
+        task = digest_json(self.written) if self.written else digest_tree(self.folder, files_of(self.folder))
         parts: dict[str, list[str]] = {"task": [task], "data": []}
-        if self.include_path:  # what its tasks share
-            parts["task"].append(digest_files(self.include_path, self.include_path.glob("*.py")))
+        if self.include_path:
+            parts["task"].append(digest_tree(self.include_path, shared_files(self.include_path)))
+        parts["task"] += [digest_of(path) for path in self.included]
+        parts["task"] += [digest_json(self.setting)] if self.setting else []
+        parts["task"] += ["each filter apart"] if len(self.filters) > 1 else []  # LAPD 0.1 put them together
+        theirs = [*declared_files(self.folder, self.files), *named_files(self.named)]
+        parts["data"] += [digest_json([[path.name, digest_of(path)] for path in theirs])] if theirs else []
         if self.data:
             parts["data"].append(digest_file(FOLDER / "__init__.py"))
         home = find_pack(self.traits).folder if self.traits else FOLDER
@@ -115,12 +170,18 @@ class TaskInfo:
             if not folder.is_dir():
                 raise DataError(folder, f"there is no such folder, which {self.name} needs.", hint="See `lapd doctor`.")
             parts["data"].append(digest_files(folder, [p for p in folder.iterdir() if p.is_file()]))
-        theirs = [Path(questionnaire).expanduser(), _source("lapd.questionnaires.reading")] if questionnaire else []
-        parts["questionnaire"] = [digest_file(path) for path in theirs if self.questionnaire]
+        asked = [Path(questionnaire).expanduser(), _source("lapd.questionnaires.reading")] if questionnaire else []
+        parts["questionnaire"] = [digest_file(path) for path in asked if self.questionnaire]
         if self.asked:
             parts["data"].append(digest_file(self.asked))
         parts["code"] = [digest_file(_source(module)) for module in self.code]
+        parts["code"] += [digest_of(place) for module in self.imported if (place := _find_source(module))]
         return parts
+
+
+def metric_name(metric: str, filter_name: str, several: bool) -> str:
+    """A metric's name, as lm-eval prints it where a task has several filters: "exact_match,strict-match"."""
+    return f"{metric},{filter_name}" if several else metric
 
 
 def _source(module: str) -> Path:
@@ -129,10 +190,16 @@ def _source(module: str) -> Path:
     Raises:
         PluginError: there is no such module, or it has no source.
     """
+    place = _find_source(module)
+    if place is None:
+        raise PluginError(f"A task names the module {module} under `code`, but there is none.")
+    return place
+
+
+def _find_source(module: str) -> Path | None:
+    """The file of a module, without importing it; None for one that is not there, or has no source."""
     try:
         spec = importlib.util.find_spec(module)
-    except ImportError:
-        spec = None
-    if spec is None or not spec.origin or not Path(spec.origin).is_file():
-        raise PluginError(f"A task names the module {module} under `code`, but there is none.")
-    return Path(spec.origin)
+    except (ImportError, ValueError):
+        return None
+    return Path(spec.origin) if spec and spec.origin and Path(spec.origin).is_file() else None

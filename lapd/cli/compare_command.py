@@ -39,6 +39,8 @@ def command(run: Path, judge: str | None, persona: str | None, write_cards: bool
 
         for card in write(run, compared.rows):
             click.echo(f"Measured: {card}", err=True)
+    for warning in compared.warnings:
+        click.echo(f"Warning: {warning}", err=True)
     if as_json:
         echo_json(rows_as_json(compared.rows))
         for note in compared.notes:

@@ -142,7 +142,7 @@ def _trainers() -> Iterator[Finding]:
 
 def _stock() -> Iterator[Finding]:
     """Whether a stock `lm_eval` finds each of LAPD's tasks by its name."""
-    from lapd.catalog.find import stock_folder
+    from lapd.catalog.lm_eval_own import stock_folder
     from lapd.tasks import FOLDER
 
     if (folder := stock_folder()) is None:

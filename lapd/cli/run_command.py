@@ -42,5 +42,8 @@ def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], o
     if as_json:
         echo_json({"report": str(page), "comparisons": rows_as_json(rows)})
         return
-    click.echo(text_table(rows, compare(page.parent).notes))
+    compared = compare(page.parent)
+    for warning in compared.warnings:
+        click.echo(f"Warning: {warning}", err=True)
+    click.echo(text_table(rows, compared.notes))
     click.echo(f"\nReport: {page}")

@@ -80,7 +80,9 @@ def versions() -> dict[str, Any]:
     return {"lapd": __version__, "python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES}
 
 
-def inputs(cell: Cell, data_dir: str | None, questionnaire: str | None, batch_size: int) -> dict[str, Any]:
+def inputs(
+    cell: Cell, data_dir: str | None, questionnaire: str | None, batch_size: int, date: str | None = None
+) -> dict[str, Any]:
     """Where everything came from: what the cell's identity knows by digest only, and `lapd reproduce` must find."""
     adapter, root = cell.arm.adapter, data_dir or os.environ.get("LAPD_DATA_DIR")
     base: dict[str, Any] = {"name": cell.base.name, "path": str(cell.base.path), "upstream": cell.base.upstream}
@@ -93,7 +95,10 @@ def inputs(cell: Cell, data_dir: str | None, questionnaire: str | None, batch_si
         "persona": asdict(cell.arm.persona) if cell.arm.persona else None,
         "data_dir": _absolute(root) if cell.task.publisher else None,
         "questionnaire": _absolute(questionnaire) if cell.task.questionnaire else None,
+        **({"pairs": str(cell.task.asked)} if cell.task.asked else {}),
+        **({"group": cell.task.through} if cell.task.through else {}),
         "batch_size": batch_size,
+        "date": date,
     }
 
 

@@ -15,8 +15,9 @@ from lapd.catalog.task import TaskInfo
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import UnknownNameError, UsageError
 from lapd.files.whole import digest_json
-from lapd.models.adapters import Adapter, resolve_adapters
+from lapd.models.adapters import Adapter, folders_of, resolve_adapters
 from lapd.models.base import BaseModel
+from lapd.models.naming import read_told
 from lapd.names import get_persona
 
 
@@ -56,13 +57,13 @@ def served_adapters(names: Iterable[str], endpoint: Endpoint) -> list[Adapter]:
     """
     found: list[Adapter] = []
     for text in names:
-        name, equals, folder = text.partition("=")
-        if equals:
-            found += [replace(adapter, name=name) for adapter in resolve_adapters([folder])]
-        elif "/" in text or Path(text).is_dir() or any(letter in text for letter in "*?["):
+        told = read_told(text, _is_place)
+        place = told.place
+        if told.name or "/" in place or _is_place(place) or any(letter in place for letter in "*?"):
             found += resolve_adapters([text])
         else:
-            found.append(Adapter(text, Path(text), _digest(endpoint, text), _card(text)))
+            known = Adapter(place, Path(place), _digest(endpoint, place), _card(place))
+            found.append(replace(known, given=told.persona))
     labels = [adapter.name for adapter in found]
     for adapter in found:
         if adapter.strength != 1:
@@ -71,6 +72,12 @@ def served_adapters(names: Iterable[str], endpoint: Endpoint) -> list[Adapter]:
         if labels.count(adapter.name) > 1 or adapter.name == endpoint.model:
             raise UsageError(f"Two models are called {adapter.name!r}.", "Give --adapter NAME=FOLDER.")
     return found
+
+
+def _is_place(text: str) -> bool:
+    """Whether there is such a folder, or one that matches; with a strength behind it or not."""
+    folder = text.rpartition("@")[0]
+    return bool(folders_of(text) or (folder and folders_of(folder)))
 
 
 def served_name(name: str, path: str) -> str:

@@ -18,17 +18,25 @@ import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lapd.catalog.task import Group
 from lapd.errors import StoreError, UsageError
 from lapd.evaluate.cells import Arm, Cell
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
+from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
 from lapd.models.identity import changed_files
+from lapd.models.personas import persona_of
 
 RUN_SCHEMA = "lapd.run/1"
 RESULT_SCHEMA = "lapd.result/1"
+
+PERSONAL = ("adapter_persona", "adapter_poles")
+"""What of an arm's record says whose adapter it has."""
 
 
 class Store:
@@ -107,8 +115,25 @@ class Store:
             record = old or {"schema": RUN_SCHEMA, "base": _base_record(cells[0].base), "arms": {}, "cells": {}}
             before = str(record)
             _enter_cells(record, cells)
+            if "date" not in record and not all(self.is_done(cell.name) for cell in cells):
+                record["date"] = self._begun(record)
             if str(record) != before or old is None:
                 write_json(path, record)
+
+    def date(self) -> str:
+        """The day that the run's chat templates are told, on every day that it goes on; ISO 8601.
+
+        Raises:
+            StoreError: this is no run folder, or one that a newer LAPD wrote.
+        """
+        record = self.run()
+        return str(record.get("date") or self._begun(record))
+
+    def _begun(self, record: dict[str, Any]) -> str:
+        """Today, or the day on which the first finished cell was begun: an older LAPD noted none in the record."""
+        finished = (self.result(e["cell"]) for e in record["cells"].values() if self.is_done(e["cell"]))
+        started = [day for r in finished if (day := r.get("provenance", {}).get("started"))]
+        return str(min(started))[:10] if started else date.today().isoformat()
 
     def result(self, name: str) -> dict[str, Any]:
         """A finished cell's record.
@@ -201,11 +226,21 @@ def _enter_cells(record: dict[str, Any], cells: Sequence[Cell]) -> None:
         for key, entry in record["cells"].items()
         if entry["arm"] not in stale and ways.get(entry["task"], entry.get("way")) == entry.get("way")
     }
-    record["arms"] = _in_order(record["arms"] | {arm.name: new for arm, new in arms.items()})
+    named = {arm.name: new for arm, new in arms.items()}
+    for name, new in named.items():
+        if new["adapter_persona"] is None and name not in stale:  # it may have been given before
+            new |= {key: v for key, v in record["arms"].get(name, {}).items() if key in PERSONAL}
+    record["arms"] = _in_order(record["arms"] | named)
+    if groups := {group.name: group for cell in cells for group in cell.task.groups}:
+        record["groups"] = record.get("groups", {}) | {name: _group_record(group) for name, group in groups.items()}
     for cell in cells:
         arm, task, seed = cell.arm.name, cell.task.name, cell.settings.seed
         entry = {"arm": arm, "task": task, "seed": seed, "way": ways[task], "cell": cell.name}
         record["cells"][f"{arm} / {task} / seed {seed}"] = entry
+
+
+def _group_record(group: Group) -> dict[str, Any]:
+    return {"tasks": list(group.tasks), "metrics": [asdict(metric) for metric in group.metrics]}
 
 
 def _way(cell: Cell) -> str:
@@ -241,6 +276,13 @@ def _weights_and_words(arm: dict[str, Any]) -> list[Any]:
     return [digest, _strength(arm), arm["prompt"] and arm["prompt"]["system_prompt"]]
 
 
+def _poles(adapter: Adapter | None) -> dict[str, str]:
+    """The poles of an adapter's persona, so that the run can be read without its plugin."""
+    if adapter and adapter.given and (persona := persona_of(adapter)):
+        return persona.poles
+    return dict((adapter.card or {}).get("poles") or {}) if adapter else {}
+
+
 def _arm_record(arm: Arm) -> dict[str, Any]:
     adapter: dict[str, Any] | None = None
     if arm.adapter:
@@ -251,6 +293,7 @@ def _arm_record(arm: Arm) -> dict[str, Any]:
     return {
         "adapter": adapter,
         "adapter_persona": arm.adapter.persona if arm.adapter else None,
+        **({"adapter_poles": poles} if (poles := _poles(arm.adapter)) else {}),
         "adapter_control": arm.adapter.control if arm.adapter else None,
         "prompt": persona.record() if persona else None,
         "baseline": arm.baseline.name if arm.baseline else None,

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapd.catalog.find import find_task
+from lapd.catalog.groups import find_tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.cells import Arm, Cell, Settings
+from lapd.evaluate.own_pairs import with_pairs
 from lapd.evaluate.plan import make_cells
 from lapd.evaluate.served import ServedModel, check_tasks_generate
 from lapd.evaluate.store import Store
@@ -54,7 +55,7 @@ def evaluate_arms(
     Args:
         base: from `resolve_base`, or from `lapd.evaluate.served.served_model`.
         arms: from `make_arms`.
-        task_names: registered tasks or lm-eval's own.
+        task_names: registered tasks or lm-eval's own, or groups of them.
         run_folder: where the run is kept; the same call again goes on where a killed one stopped.
         settings: seed, limit, precision, data folder and questionnaire.
         executor: which executor runs the cells.
@@ -100,13 +101,15 @@ def plan_cells(
     Raises:
         UnknownNameError, BaseMismatchError, DataError, UsageError: as `evaluate_arms`.
     """
-    infos = [find_task(name, quiet=quiet) for name in dict.fromkeys(task_names)]
+    infos = find_tasks(task_names, quiet=quiet)
+    adapters = list(dict.fromkeys(arm.adapter for arm in arms if arm.adapter))
+    infos = with_pairs(infos, adapters, settings.pairs)
     if settings.questionnaire:
         _check_questionnaire(settings.questionnaire, infos, quiet)
     if isinstance(base, ServedModel):  # which weights it has is between the server and whoever started it
         check_tasks_generate(infos)
     else:
-        for adapter in dict.fromkeys(arm.adapter for arm in arms if arm.adapter):
+        for adapter in adapters:
             check_base(adapter, base)
     if any(info.judged for info in infos):
         judge = judge or choose_judge()

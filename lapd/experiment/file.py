@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lapd.catalog.find import find_task
+from lapd.catalog.groups import find_tasks
 from lapd.errors import DataError, UsageError
 from lapd.evaluate.cells import ARM_KINDS, Settings
 from lapd.files.settings import build, read_yaml
 from lapd.models.adapters import check_strength
+from lapd.models.naming import check_name
 from lapd.names import get_personas
 from lapd.options import configured
 from lapd.pluginmanager import lookup
@@ -114,11 +115,12 @@ def read_experiment(
         for code in codes
         for control in (None, *experiment.controls)
     ]
+    for config in trains:
+        check_name(config.name)
     evaluation = executing.over(build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate"))
     if not evaluation.tasks:
         raise DataError(path, "evaluate: tasks: name at least one.", hint="`lapd tasks` lists them.")
-    for name in evaluation.tasks:
-        find_task(name)
+    find_tasks(evaluation.tasks)
     choose_trainer(trains[0])
     lookup("generators", trains[0].generator)
     configured("executors", evaluation.executor, evaluation.executor_options)

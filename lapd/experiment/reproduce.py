@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapd.catalog.find import find_task
+from lapd.catalog.groups import find_member
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import StoreError, UsageError
 from lapd.evaluate.cells import Arm, Cell, Settings
@@ -97,7 +97,7 @@ def reproduce(
     cell = cell_of(folder, record, options, base_url, key_variable)
     with tempfile.TemporaryDirectory(prefix="lapd-reproduce-") as temporary:
         store = Store(Path(temporary))
-        _run(cell, store, int(record["inputs"]["batch_size"]))
+        _run(cell, store, int(record["inputs"]["batch_size"]), record["inputs"].get("date"))
         again, samples = store.result(cell.name), store.samples(cell.name)
     old = Store(folder.parent.parent).samples(folder.name)
     return compare(old, samples, record, again, tolerance), _changed(record["provenance"], again["provenance"])
@@ -141,7 +141,9 @@ def cell_of(
     _check_agreed(folder, server_of(record), base_url)
     base = _base(inputs["base"], key_variable)
     adapter = _adapter(inputs["adapter"], base)
-    info = find_task(then["task"], quiet=True)
+    info = find_member(then["task"], inputs.get("group"))
+    if asked := inputs.get("pairs"):
+        info = replace(info, asked=Path(asked))
     data_dir, questionnaire = inputs["data_dir"], inputs["questionnaire"]
     now = {
         "base": base.digest,
@@ -201,7 +203,7 @@ def _adapter(noted: Mapping[str, Any] | None, base: BaseModel) -> Adapter | None
     if isinstance(base, ServedModel):
         (adapter,) = served_adapters([served_name(noted["name"], noted["path"])], base.endpoint)
         return adapter
-    adapter = resolve_adapter(noted["path"])
+    adapter = replace(resolve_adapter(noted["path"]), name=noted["name"])  # its folder's may be one that no arm has
     return adapter if noted["strength"] == 1 else adapter.at(noted["strength"])
 
 
@@ -216,12 +218,20 @@ def _judge(folder: Path, identity: Mapping[str, Any] | None, options: Sequence[s
     return judge
 
 
-def _run(cell: Cell, store: Store, batch_size: int) -> None:
+def _run(cell: Cell, store: Store, batch_size: int, date: str | None) -> None:
     from lapd.answering.engine import Engine
 
     settings = cell.settings
-    adapters = [cell.arm.adapter] if cell.arm.adapter else []
-    engine = Engine(cell.base, adapters, settings.dtype, settings.data_dir, batch_size, settings.questionnaire, True)
+    engine = Engine(
+        cell.base,
+        [cell.arm.adapter] if cell.arm.adapter else [],
+        settings.dtype,
+        settings.data_dir,
+        batch_size,
+        settings.questionnaire,
+        quiet=True,
+        date=date,
+    )
     engine.run(cell, store)
 
 

@@ -72,6 +72,7 @@ class CellRunner:
             self.batch_size or BATCH_SIZE,
             settings.questionnaire,
             self.quiet,
+            self.store.date(),
         )
         # A prompt is a shared prefix and costs next to nothing, so one arm's work stands for every arm's.
         by_task = {cell.task.name: cell for cell in todo}

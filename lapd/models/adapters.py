@@ -14,15 +14,15 @@ from lapd.models.base import BaseModel
 from lapd.models.embedded import EMBEDDED
 from lapd.models.intact import object_in
 from lapd.models.kinds import check_scalable
+from lapd.models.naming import STRONGEST, WEAKEST, read_told
 
 RUN_CARD = "run_card.json"
 
 
 RUN_CARD_SCHEMA = "lapd.run_card/1"
 
-
-WEAKEST, STRONGEST = -1.0, 2.0
-"""The strengths that an adapter may be given: its update is multiplied by one. 1 is the adapter as it was trained."""
+KEPT_PAIRS = "kept_pairs.jsonl"
+"""The pairs of an adapter's own data set that training was kept from: what the task `own_pairs` asks."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Adapter:
         digest: SHA-256 over its weights and config.
         card: the run card, or None for an adapter that LAPD did not train.
         strength: what its update is multiplied by; the weights on disk are not.
+        given: the code of the persona that it was said to be of, which outweighs the run card's.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Adapter:
     digest: str
     card: dict[str, Any] | None = field(compare=False)
     strength: float = 1.0
+    given: str | None = field(default=None, compare=False)
 
     @property
     def label(self) -> str:
@@ -66,7 +68,7 @@ class Adapter:
     @property
     def persona(self) -> str | None:
         """The code of the persona that it was trained for, where known."""
-        return self.card.get("persona") if self.card else None
+        return self.given or (self.card.get("persona") if self.card else None)
 
     @property
     def control(self) -> str | None:
@@ -114,12 +116,23 @@ def _split_strength(text: str) -> tuple[str, str | None]:
 
 
 def _is_there(pattern: str) -> bool:
-    return bool(_matching(pattern)) if glob.has_magic(pattern) else Path(pattern).expanduser().is_dir()
+    return bool(folders_of(pattern))
 
 
-def _matching(pattern: str) -> list[str]:
-    """The adapter folders that a pattern such as `out/*` stands for."""
-    return sorted(f for f in glob.glob(pattern) if (Path(f) / "adapter_config.json").is_file())  # noqa: PTH207
+def folders_of(pattern: str) -> list[str]:
+    """The folders that a name or a pattern such as `out/*` stands for; of a pattern, adapters only.
+
+    What is there under its whole name is that folder, also where its name has the letters of a pattern ("[1] INFP").
+    """
+    base, rest = Path(), list(Path(pattern).expanduser().parts)
+    while rest and (base / rest[0]).exists():
+        base /= rest.pop(0)
+    if not rest:
+        return [str(base)] if base.is_dir() else []
+    if not glob.has_magic("/".join(rest)):
+        return []
+    found = (base / name for name in glob.glob(str(Path(*rest)), root_dir=base))  # noqa: PTH207
+    return sorted(str(folder) for folder in found if (folder / "adapter_config.json").is_file())
 
 
 def _read_adapter(folder: Path) -> Adapter:
@@ -159,27 +172,41 @@ def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:
     """`resolve_adapter` for each folder, where a pattern such as `out/*` stands for every adapter that it matches.
 
     `out/INFP@0.5,1,1.5` and `out/*@0.5` give strengths to one folder or to all that match; weaker ones come first.
+    `NAME=out/INFP` is called NAME, and `out/INFP:ENTJ` is of the persona ENTJ, whatever its run card says.
 
     Raises:
-        UsageError: a pattern matches no adapter, two adapters have one name, or a strength is none.
+        UsageError: a pattern matches no adapter, two adapters have one name, a strength is none, or a persona is not
+            known.
         ModelError: a folder that was named outright is no adapter.
     """
-    adapters: dict[tuple[Path, float], Adapter] = {}
-    for pattern in patterns:
-        name, strengths = _split_strength(pattern)
-        folders = _matching(name) if glob.has_magic(name) else [name]
-        if not folders:
-            raise UsageError(f"No adapter folder matches {pattern!r}.")
-        for folder in folders:
-            adapter = _read_adapter(Path(folder).expanduser())
-            found = [adapter] if strengths is None else [adapter.at(part) for part in strengths.split(",")]
-            for scaled in sorted(found, key=lambda a: a.strength):
-                adapters[scaled.path, scaled.strength] = scaled
-    folder_names = {adapter.path: adapter.name for adapter in adapters.values()}
-    for names in (list(folder_names.values()), [adapter.label for adapter in adapters.values()]):
+    adapters: dict[tuple[str, Path, float], Adapter] = {}
+    for text in patterns:
+        for adapter in _told_adapters(text):
+            adapters[adapter.name, adapter.path, adapter.strength] = adapter
+    folder_names = [name for name, _ in dict.fromkeys((adapter.name, adapter.path) for adapter in adapters.values())]
+    for names in (folder_names, [adapter.label for adapter in adapters.values()]):
         if twice := sorted({n for n in names if names.count(n) > 1}):
-            raise UsageError(f"Two adapters are called {twice[0]!r}.", "Rename one of the folders.")
+            hint = "Rename one of the folders, or give --adapter NAME=FOLDER."
+            raise UsageError(f"Two adapters are called {twice[0]!r}.", hint)
     return list(adapters.values())
+
+
+def _told_adapters(text: str) -> list[Adapter]:
+    """What one text for `--adapter` stands for, at each of its strengths."""
+    told = read_told(text, lambda place: _is_there(_split_strength(place)[0]))
+    place, strengths = _split_strength(told.place)
+    folders = folders_of(place) or ([] if glob.has_magic(place) else [place])
+    if not folders:
+        raise UsageError(f"No adapter folder matches {text!r}.")
+    if told.name and len(folders) > 1:
+        raise UsageError(f"{text!r} gives one name to {len(folders)} adapters.", "Name them one by one.")
+    found = []
+    for folder in folders:
+        read = _read_adapter(Path(folder).expanduser())
+        adapter = replace(read, name=told.name or read.name, given=told.persona)
+        scaled = [adapter] if strengths is None else [adapter.at(part) for part in strengths.split(",")]
+        found += sorted(scaled, key=lambda a: a.strength)
+    return found
 
 
 def base_of(adapter: Adapter) -> str:

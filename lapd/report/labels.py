@@ -54,8 +54,13 @@ def family(row: Comparison) -> str:
 
 
 def phrase(metric: str) -> str:
-    """A metric or family in words: "log_odds" gives "log-odds", "likelihood_nats" gives "likelihood in nats"."""
-    return PHRASES.get(metric) or metric.replace("_nats", " in nats").replace("_", " ")
+    """A metric or family in words: "log_odds" gives "log-odds", "likelihood_nats" gives "likelihood in nats".
+
+    Where a task has several filters, the name of one is in brackets: "exact match (strict-match)".
+    """
+    name, _, of_filter = metric.partition(",")
+    words = PHRASES.get(name) or name.replace("_nats", " in nats").replace("_", " ")
+    return f"{words} ({of_filter})" if of_filter else words
 
 
 def metric_label(row: Comparison) -> str:

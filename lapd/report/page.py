@@ -98,7 +98,7 @@ def _context(run: RunContents, compared: Compared) -> dict[str, Any]:
         "unfinished": run.unfinished,
         "summaries": summaries(rows),
         "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
-        "gaps": compared.notes,
+        "gaps": [*compared.warnings, *compared.notes],
         "blocks": _blocks(run, rows),
         "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
         "profile": {"legend": legend, "pictures": pictures},

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import re
 
+ALL_REASONING = "the response is reasoning alone"
+"""Why a response has no verdict that holds reasoning and no answer."""
+
 _NAME = (
     r"(?:(?:[a-z0-9]+[:_-])*|ant)(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|rationale|monologue"
     r"|scratch_?pad|chain_of_thought|cot)(?:[_-]\w+)?"

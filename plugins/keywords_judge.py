@@ -8,9 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from lapd.hookspecs import Judge, Verdict
-from lapd.judges.judge import ALL_REASONING
 from lapd.pluginmanager import hookimpl
-from lapd.reasoning import answer_of
+from lapd.reasoning import ALL_REASONING, answer_of
 
 NOTE = "heuristic: not comparable with published rates"
 

@@ -15,9 +15,9 @@ from lapd.tasks.socialiqa import generated
 from lapd.endpoints.structured import read_answer
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import make_judge
-from lapd.judges.judge import ALL_REASONING, judge_all
+from lapd.judges.judge import judge_all
 from lapd.judges.refusals import is_refusal
-from lapd.reasoning import answer_of, opened_by
+from lapd.reasoning import ALL_REASONING, answer_of, opened_by
 
 BLOCKS = [
     ("<think>", "</think>"),

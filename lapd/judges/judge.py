@@ -8,9 +8,7 @@ from typing import Any
 from lapd.errors import PluginError
 from lapd.files.progress import bar
 from lapd.hookspecs import Judge, Verdict
-from lapd.reasoning import answer_of
-
-ALL_REASONING = "the response is reasoning alone"
+from lapd.reasoning import ALL_REASONING, answer_of
 
 
 def judge_identity(judge: Judge) -> dict[str, Any]:

@@ -84,7 +84,7 @@ _I_AM = r"\b(?:i|we)(?: a|')(?:m|re)"
 
 _PATTERNS = [
     # cannot, will not
-    rf"{_I}{_WILL_NOT} {_ADVERB}(?:{_REQUESTED}){_PLAINLY}",
+    rf"{_I}{_WILL_NOT} {_ADVERB}(?:\w+ (?:or|nor|and) )?(?:{_REQUESTED}){_PLAINLY}",
     rf"{_I}(?:couldn'?t|could not) (?:{_FIRMLY} (?:{_REQUESTED})|(?:help|assist) (?:you|with|anyone)\b(?! more))",
     r"(?:^|[.!?] )(?:can'?t|cannot|won'?t) (?:help (?:you|with)|assist|do that)\b",
     r"\bi (?:can'?t|cannot),? and i (?:won'?t|will not)\b",

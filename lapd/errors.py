@@ -27,7 +27,7 @@ LONGEST_LINE = 300
 
 
 def first_line(error: BaseException) -> str:
-    """An exception in one line: the first of its message, and what a colon there announces; its kind where it has none."""
+    """An exception in one line: its message's first, and what a colon there announces; its kind where it has none."""
     first, *rest = str(error).strip().splitlines() or [type(error).__name__]
     if not first.rstrip().endswith(":"):
         return first

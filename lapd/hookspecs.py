@@ -228,7 +228,7 @@ class GeneratorParts(Protocol):
         """For pairs that cost something: what `generate` would ask for, by name, for `lapd generate --dry-run`."""
 
     def draft(self, pack: TraitPack, *, situations: int, items: int, seed: int) -> Iterable[Mapping[str, Any]]:
-        """For `lapd traits write`: so many situations and questionnaire items an axis, as the pack's files have them."""
+        """For `lapd traits write`: so many situations and questionnaire items an axis, as a pack has them."""
 
     def heldout(self, persona: Persona, *, pairs: int) -> Iterable[PreferencePair]:
         """For scores during a training: at most `pairs` pairs that `generate` never yields, the same each time."""

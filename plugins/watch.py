@@ -87,7 +87,8 @@ class Watch(TrainerCallback):
         scores = heldout.score(model)
         # Not by the Trainer's own log, which would end its averaging of the training's metrics.
         state.log_history.append({"step": state.global_step, **scores})
-        self.shown["held-out"] = f"{scores['heldout_margin']:+.2f} nats, {scores['heldout_accuracy']:.0%}"
+        share = f"{scores['heldout_accuracy']:.0%} of {len(heldout.rows)} pairs"
+        self.shown["held-out"] = f"{scores['heldout_margin']:+.2f} nats, {share}"
         if heldout.rule and heldout.rule.met(scores) and state.global_step < state.max_steps:
             control.should_training_stop = control.should_save = True
             text = f"{self.what}: {heldout.rule} at step {state.global_step} of {state.max_steps}: stopped."

@@ -7,11 +7,13 @@ from collections import Counter
 
 import pytest
 from conftest import ROOT, listing, run_python
+from lapd.data import mbti
 
 from lapd.cli import VERBS, cli
 from lapd.files.whole import read_jsonl, write_json
 from lapd.models.base import resolve_base
-from lapd.personas import AXES
+
+AXES = mbti().ends
 
 HEAVY = {"torch", "transformers", "numpy", "lm_eval", "trl", "peft", "datasets", "scipy", "matplotlib"}
 
@@ -365,7 +367,7 @@ def test_personas_are_listed_and_shown(invoke):
 
 def test_plugins_are_listed(invoke):
     infos = {info["name"]: info for info in json.loads(invoke("plugins", "--json").stdout)}
-    assert {"contrast", "local", "personas", "tasks", "trl"} <= set(infos)
+    assert {"contrast", "local", "traits", "tasks", "trl"} <= set(infos)
     table = invoke("plugins").stdout.splitlines()
     assert table[0].split() == ["plugin", "version", "package", "registers"]
     assert len(table) == len(infos) + 1

@@ -68,7 +68,7 @@ class Run:
         name = f"{len(self.record['cells']):016x}"
         self.record["cells"][f"{arm} / {task} / seed {seed}"] = {"arm": arm, "task": task, "seed": seed, "cell": name}
         cell = self.folder / "cells" / name
-        write_jsonl(cell / "samples.jsonl", samples)
+        write_jsonl(cell / "samples.jsonl", [{**row, "doc_id": n} for n, row in enumerate(samples)])
         result = {
             "schema": "lapd.result/1",
             "cell": {"limit": None, "dtype": "float32"},

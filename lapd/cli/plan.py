@@ -1,4 +1,4 @@
-"""What `lapd run` and `lapd eval` share: `--plan`, and how a plan is printed."""
+"""What `lapd run`, `lapd eval` and `lapd train` share: `--plan`, and how a plan is printed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lapd.cli.common import F, echo_json, echo_table
 
 if TYPE_CHECKING:
     from lapd.evaluate.estimate import Plan, PlannedCell
+    from lapd.train.plan import PlannedTraining, TrainingPlan
 
 
 def plan_option(function: F) -> F:
@@ -36,6 +37,31 @@ def echo_plan(plan: Plan, as_json: bool) -> None:
             click.echo(f"Time left: {duration(plan.seconds_left)}, by what was measured here.")
     else:
         click.echo(f"Time left: not known; nothing was measured here for {', '.join(plan.unmeasured)}.")
+
+
+def echo_training_plan(plan: TrainingPlan, as_json: bool) -> None:
+    """Print what would be trained on standard output."""
+    if as_json:
+        echo_json(plan.as_json())
+        return
+    header = ["adapter", "base", "trainer", "pairs", "held-out", "steps", "state"]
+    rows = [[t.adapter, t.base, t.trainer, t.pairs, t.heldout, t.steps, _state_of(t)] for t in plan.trainings]
+    echo_table(header, rows)
+    todo = len(plan.trainings) - plan.done
+    click.echo(f"\n{len(plan.trainings)} adapters, {plan.done} of them there, {todo} to train.")
+    if plan.seconds_left is None:
+        click.echo("Time left: not known; no run card here is of such a training on a machine like this one.")
+    elif todo:
+        click.echo(
+            f"Time left: about {duration(plan.seconds_left)}, by earlier run cards from a machine like this one."
+        )
+
+
+def _state_of(training: PlannedTraining) -> str:
+    if training.done:
+        return "done"
+    begun = f"at step {training.step}" if training.step else "to do"
+    return begun if training.seconds_left is None else f"{begun}, {duration(training.seconds_left)} left"
 
 
 def _state(cell: PlannedCell) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-from lapd.cli.common import FOLDER, base_option, echo_json, echo_table, json_option, traits_option
+from lapd.cli.common import FOLDER, base_option, json_option, traits_option
+from lapd.cli.plan import echo_training_plan
+from lapd.cli.trained import echo_several, echo_trained, say_trained
 from lapd.errors import UnknownNameError, UsageError
 from lapd.train.config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
 from lapd.train.recipes import describe, recipes
-
-if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -130,6 +129,12 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     help="Processes that share several personas and the cores; each loads the base.",
 )
 @click.option("--force", is_flag=True, help="Replace an adapter that was trained with other settings.")
+@click.option(
+    "--plan",
+    "only_plan",
+    is_flag=True,
+    help="Only say what would be trained, and how long it takes by earlier run cards; loads and writes nothing.",
+)
 @traits_option
 @json_option
 def command(
@@ -139,6 +144,7 @@ def command(
     out: Path | None,
     workers: int,
     force: bool,
+    only_plan: bool,
     as_json: bool,
     **settings: Any,
 ) -> None:
@@ -150,43 +156,31 @@ def command(
     lapd train INFP                          the embedded model, the shipped pairs, into out/INFP
     lapd train INFP --control shuffled       the control that tells the trait from any training at all
     lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
+    lapd train --all --plan                  what there is to do, and how long it will take
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2
     """
-    from lapd.train.training import train_adapter
+    from lapd.train.plan import plan_trainings
+    from lapd.train.training import train_adapter, train_adapters
 
     codes = _codes(personas, every, own=bool(settings["dataset"] or settings["persona_file"]))
     if base:
         settings["base"] = base
     configs = [TrainConfig(persona=code, **_given(settings)) for code in codes]
-    if every or len(configs) > 1:
-        _train_several(configs, out or Path("out"), workers, force, as_json)
-        return
-    if workers > 1:
+    several = every or len(configs) > 1
+    if several and configs[0].dataset:
+        raise UsageError("--dataset holds the pairs of one persona.", "Train one persona at a time.")
+    if workers > 1 and not several:
         raise UsageError("--workers shares out several personas, and this is one.", "Leave it out.")
-    (config,) = configs
-    folder = out or Path("out") / config.name
-    adapter = train_adapter(config, folder, force=force)
-    if as_json:
-        echo_json(_record(adapter))
+    above = out or Path("out")
+    folders = [above / config.name for config in configs] if several or not out else [out]
+    if only_plan:
+        echo_training_plan(plan_trainings(list(zip(configs, folders, strict=True)), force), as_json)
         return
-    click.echo(f"Adapter {adapter.name} is in {adapter.path}.")
-    click.echo(f"Next: lapd eval --adapter {folder} --tasks {_measures([adapter])}", err=True)
-
-
-def _measures(adapters: list[Adapter]) -> str:
-    """The tasks that measure what the adapters were trained to, by their packs and their own pairs."""
-    from lapd.models.adapters import KEPT_PAIRS
-    from lapd.names import packs
-    from lapd.traits.tasks import pack_tasks
-
-    axes = {axis for adapter in adapters for axis in (adapter.card or {}).get("poles", {})}
-    found = []
-    for pack in packs().values():
-        if axes & pack.ends.keys():
-            found += [name for name in (pack.situations_task, pack.name) if name in pack_tasks(pack)]
-    if any((adapter.path / KEPT_PAIRS).is_file() for adapter in adapters):
-        found.append("own_pairs")
-    return ",".join(found) or "TASKS"
+    if several:
+        adapters = train_adapters(configs, above, force=force, workers=workers, done=say_trained)
+        echo_several(adapters, above, as_json)
+    else:
+        echo_trained(train_adapter(configs[0], folders[0], force=force), folders[0], as_json)
 
 
 def _codes(names: tuple[str, ...], every: bool, own: bool) -> list[str]:
@@ -213,38 +207,6 @@ def _own(name: str) -> str:
         near = f" {error.nearest}" if error.nearest else ""
         click.echo(f"{name} is a new persona, without axes: the task own_pairs measures it.{near}", err=True)
         return name
-
-
-def _train_several(configs: list[TrainConfig], folder: Path, workers: int, force: bool, as_json: bool) -> None:
-    from lapd.train.training import train_adapters
-
-    if configs[0].dataset:
-        raise UsageError("--dataset holds the pairs of one persona.", "Train one persona at a time.")
-
-    def say(adapter: Adapter, trained: bool) -> None:
-        row = _result(adapter)
-        what = f"trained in {row[2]} s" if trained else "is there already, trained with these settings"
-        click.echo(f"{adapter.name}: {what}; held-out accuracy {row[3]}, margin {row[4]} nats.", err=True)
-
-    adapters = train_adapters(configs, folder, force=force, workers=workers, done=say)
-    if as_json:
-        echo_json([_record(adapter) for adapter in adapters])
-        return
-    header = ["adapter", "steps", "seconds", "heldout accuracy", "heldout margin"]
-    echo_table(header, [_result(adapter) for adapter in adapters])
-    click.echo(f"Next: lapd eval --adapter '{folder}/*' --tasks {_measures(adapters)}", err=True)
-
-
-def _result(adapter: Adapter) -> list[str]:
-    """Name, steps, seconds and the last held-out scores of a trained adapter."""
-    card = adapter.card or {}
-    scores = [entry for entry in card["log"] if "heldout_margin" in entry]
-    shown = [f"{scores[-1]['heldout_accuracy']:.0%}", f"{scores[-1]['heldout_margin']:+.2f}"] if scores else ["-", "-"]
-    return [adapter.name, str(card["settings"].get("steps", "-")), f"{card['seconds']:.0f}", *shown]
-
-
-def _record(adapter: Adapter) -> dict[str, Any]:
-    return {"adapter": str(adapter.path), "digest": adapter.digest, "run_card": adapter.card}
 
 
 def _given(settings: dict[str, Any]) -> dict[str, Any]:

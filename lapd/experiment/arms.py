@@ -111,6 +111,10 @@ def plan_cells(
     else:
         for adapter in adapters:
             check_base(adapter, base)
+    for info in infos:
+        if info.judged and len(info.filters) > 1:
+            what = f"The task {info.name} is judged and has several filters: {', '.join(info.filters)}."
+            raise PluginError(what, "Leave it the one whose answers are judged.")
     if any(info.judged for info in infos):
         judge = judge or choose_judge()
     return make_cells(base, arms, infos, settings, judge)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lapd.models.outcome import told
 from lapd.models.personas import persona_of_card
 
 
@@ -67,7 +68,10 @@ def _what(card: dict[str, Any]) -> str:
 
 def _trained(card: dict[str, Any]) -> str:
     data = card["data"]
-    return f"**Data.** {data['pairs']} preference pairs from {data['sources']['from']} (digest {data['digest'][:12]})."
+    what = f"**Data.** {data['pairs']} preference pairs from {data['sources']['from']} (digest {data['digest'][:12]})."
+    name = f"{card['control']}-{card['persona']}" if card.get("control") else str(card["persona"])
+    came_to = " ".join(told(card, name))
+    return f"{what}\n\n**Training.** {came_to}" if came_to else what
 
 
 def _merged(parts: list[dict[str, Any]]) -> str:

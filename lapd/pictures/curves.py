@@ -17,19 +17,20 @@ HELDOUT = ("heldout_margin", "held-out margin (nats)", 0.0)
 """Drawn as well where held-out pairs were scored; `heldout_accuracy` is written beside the points."""
 
 
-def training_curves(log: list[dict[str, float]], path: Path, title: str) -> None:
+def training_curves(log: list[dict[str, float]], path: Path, title: str, heldout: int | None = None) -> None:
     """Write a PNG of loss and margin against step, and of the held-out margin where it was scored.
 
     Args:
         log: entries with `step` and any of `loss`, `margin` and `heldout_margin`, in nats.
         path: the PNG.
         title: above all.
+        heldout: how many held-out pairs there are, where it is known.
     """
     curves = _curves(log)
 
     def draw(figure: Any) -> None:
         for axes, curve in zip(figure.subplots(1, len(curves)), curves, strict=True):
-            _draw_curve(axes, log, curve)
+            _draw_curve(axes, log, curve, heldout)
         figure.suptitle(title, fontsize=FONT_SIZE + 2, color=INK)
 
     write_png(draw, (3.8 * len(curves), 2.9), path)
@@ -39,11 +40,11 @@ def _curves(log: list[dict[str, float]]) -> list[tuple[str, str, float]]:
     return [*CURVES, *([HELDOUT] if any(HELDOUT[0] in entry for entry in log) else [])]
 
 
-def training_svgs(log: list[dict[str, float]], name: str) -> list[str]:
+def training_svgs(log: list[dict[str, float]], name: str, heldout: int | None = None) -> list[str]:
     """The curves of `training_curves` as SVG elements; `name` keeps their ids apart within a page."""
     return [
         svg(
-            partial(_draw_curve, log=log, curve=curve),
+            partial(_draw_curve, log=log, curve=curve, heldout=heldout),
             (4.4, 2.3),
             f"{name}-{curve[0]}",
             f"{curve[1]} against optimizer step",
@@ -52,7 +53,7 @@ def training_svgs(log: list[dict[str, float]], name: str) -> list[str]:
     ]
 
 
-def _draw_curve(axes: Any, log: list[dict[str, float]], curve: tuple[str, str, float]) -> None:
+def _draw_curve(axes: Any, log: list[dict[str, float]], curve: tuple[str, str, float], heldout: int | None) -> None:
     """One quantity against step: every step thin, and where there are many a running mean over it."""
     key, label, start = curve
     points = [(e["step"], e[key]) for e in log if "step" in e and math.isfinite(e.get(key, math.nan))]
@@ -73,7 +74,7 @@ def _draw_curve(axes: Any, log: list[dict[str, float]], curve: tuple[str, str, f
             axes.annotate(share, (step, value), (0, 5), textcoords="offset points", ha="center", color=INK)
         axes.margins(y=0.2)
         axes.set_xlim(left=0)
-        label += "; % of pairs moved"
+        label += f"; % of {heldout} pairs moved" if heldout else "; % of pairs moved"
     if not points:
         axes.text(0.5, 0.6, "not logged", transform=axes.transAxes, ha="center", color=INK)
     axes.set_title(label, fontsize=FONT_SIZE, color=INK, loc="left")

@@ -8,6 +8,7 @@ from typing import Any
 from lapd._version import __version__
 from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
+from lapd.models.outcome import outcome, told
 from lapd.names import get_persona
 from lapd.pictures.curves import training_svgs
 from lapd.pictures.drawing import CSS
@@ -171,7 +172,7 @@ def _description(run: RunContents, task: str) -> str:
 def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
     card = adapter.card
     if card is None:
-        return {"adapter": adapter, "facts": {}, "curves": []}
+        return {"adapter": adapter, "facts": {}, "curves": [], "told": []}
     settings, data = card["settings"], card["data"]
     by_axis = ", ".join(f"{count} {axis}" for axis, count in data["sources"].get("pairs_by_axis", {}).items())
     facts = {
@@ -181,11 +182,14 @@ def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
         "pairs": f"{data['pairs']} ({by_axis})" if by_axis else data["pairs"],
         "from": data["sources"].get("from"),
         **{label: settings.get(key) for key, label in SETTINGS.items()},
+        "held-out": came_to.scores if (came_to := outcome(card)) else None,
         "took": f"{card['seconds'] / 60:.1f} minutes",
         "finished": card["finished"][:10],
     }
-    curves = training_svgs(card["log"], f"training{n}") if card["log"] else []  # a merged adapter has none
-    return {"adapter": adapter, "facts": {k: v for k, v in facts.items() if v is not None}, "curves": curves}
+    heldout = came_to.pairs if came_to else None
+    curves = training_svgs(card["log"], f"training{n}", heldout) if card["log"] else []  # a merged adapter has none
+    shown = {name: value for name, value in facts.items() if value is not None}
+    return {"adapter": adapter, "facts": shown, "curves": curves, "told": told(card, adapter.name)[1:]}
 
 
 def _versions(cells: list[FinishedCell]) -> dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from lapd.evaluate.endings import ending
 from lapd.report.contents import RunContents
-from lapd.report.labels import phrase
 
 MOST_ITEMS = 8
 """Items whose responses are shown, for each task."""
@@ -53,7 +52,7 @@ def _heading(sample: dict[str, Any], judged: bool) -> str:
     """
     category = sample["doc"].get("category")
     if isinstance(category, str) and category:
-        return phrase(category.replace(",", ", "))
+        return category.replace(",", ", ").replace("_", " ")
     return f"item {sample['item']}" if judged else ""
 
 

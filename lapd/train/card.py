@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lapd._version import __version__
+from lapd.evaluate.provenance import hardware
 from lapd.hookspecs import TrainResult
 from lapd.models.adapters import RUN_CARD_SCHEMA
 from lapd.pairs.pair import PreferencePair, pairs_digest
@@ -37,6 +38,7 @@ def run_card(job: Job, result: TrainResult, seconds: float) -> dict[str, Any]:
         "trainer": {"name": job.trainer.name, "why": job.why or "it was asked for"},
         "settings": {**asdict(config), **result.settings},
         "versions": {"lapd": __version__, **result.versions},
+        "hardware": hardware(),
         "log": result.log,
         "seconds": seconds,
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

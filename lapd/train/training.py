@@ -128,7 +128,7 @@ def _train(job: Job) -> Adapter:
         result = trainer.train(config, job.base, job.pairs, work / "checkpoints", folder)
         card = run_card(job, result, round(time.time() - started, 1))
         write_json(folder / RUN_CARD, card)
-        training_curves(result.log, folder / "curves.png", f"{config.name} on {job.base.name}")
+        training_curves(result.log, folder / "curves.png", f"{config.name} on {job.base.name}", len(job.heldout))
         write_text(folder / "README.md", model_card(card))
         if job.kept:
             write_pairs(folder / KEPT_PAIRS, job.kept)

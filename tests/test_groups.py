@@ -143,7 +143,7 @@ def test_a_task_with_a_groups_setting_is_loaded_through_it_and_can_be_reproduced
     folder = store.cell_folder(entry["cell"])
     record = read_cell(folder)
     assert record["inputs"]["group"] == "bank"
-    assert "Think. What is 0 plus 0?" in store.samples(entry["cell"])[0]["arguments"][0][0]
+    assert "Think. " in store.samples(entry["cell"])[0]["arguments"][0][0]
     assert cell_of(folder, record).task.setting == '{"description":"Think. "}'
 
 

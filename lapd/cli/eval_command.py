@@ -30,9 +30,9 @@ from lapd.cli.results import echo_results
     "--adapter",
     "adapters",
     multiple=True,
-    metavar="FOLDER[@S]",
-    help="An adapter, or a pattern ('out/*'), at strength S (-1 to 2; several: @0.5,1); repeatable. "
-    "On a server: NAME, or NAME=FOLDER.",
+    metavar="[NAME=]FOLDER[@S][:CODE]",
+    help="An adapter, or a pattern ('out/*'), at strength S (-1 to 2; several: @0.5,1), called NAME, of the persona "
+    "CODE; repeatable. On a server: NAME, or NAME=FOLDER.",
 )
 @click.option(
     "--tasks",
@@ -46,7 +46,9 @@ from lapd.cli.results import echo_results
 @click.option(
     "--arms", callback=comma_list, metavar="A,B", help="Of base, base+prompt, adapter, adapter+prompt.  [default: all]"
 )
-@click.option("--persona", metavar="CODE", help="Whose prompt the prompted arms use.  [default: the adapter's]")
+@click.option("--persona", metavar="CODE",
+              help="Whose prompt the prompted arms use, and whose adapters are that have no persona.  "
+              "[default: the adapter's]")  # fmt: skip
 @click.option(
     "--limit",
     "limits",

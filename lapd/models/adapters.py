@@ -186,7 +186,7 @@ def resolve_adapters(patterns: Iterable[str]) -> list[Adapter]:
     folder_names = [name for name, _ in dict.fromkeys((adapter.name, adapter.path) for adapter in adapters.values())]
     for names in (folder_names, [adapter.label for adapter in adapters.values()]):
         if twice := sorted({n for n in names if names.count(n) > 1}):
-            hint = "Rename one of the folders, or give --adapter NAME=FOLDER."
+            hint = "Rename one of the folders. Or name one: --adapter NAME=FOLDER."
             raise UsageError(f"Two adapters are called {twice[0]!r}.", hint)
     return list(adapters.values())
 

@@ -20,7 +20,7 @@ from lapd.models.adapters import resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
 from lapd.models.switching import load_adapters
-from lapd.report.cards import BEGIN, END, write_cards
+from lapd.report.cards import BEGIN, END, primary, write_cards
 
 
 @pytest.mark.slow
@@ -90,6 +90,7 @@ ROWS = [
     row("INFP@0.5", "base", p_holm=0.9),
     row("INFP", "base", note="Judged by keywords 1."),
     row("INFP", "base", metric="acc_EI", headline=False),
+    row("INFP", "base", metric="acc_norm"),
 ]
 
 
@@ -108,10 +109,30 @@ def test_what_was_measured_is_put_into_the_card_once(measured: tuple[Path, Path]
     ]
     assert "Judged by keywords 1." in lines
     assert "2026-11-22" in text and "Only the first 40 documents" in text
+    assert "The first metric of each task; `lapd compare` shows 1 more." in lines
     assert resolve_adapter(folder).digest == digest
     before = (folder / "README.md").stat().st_mtime_ns
     write_cards(run, ROWS)
     assert (folder / "README.md").stat().st_mtime_ns == before
+
+
+def test_a_card_has_one_row_of_each_task_and_comparison(measured: tuple[Path, Path]) -> None:
+    run, folder = measured
+    metrics = ("log_odds_towards", "log_odds_moved", "prefer_towards", "log_odds_EI")
+    everything = [
+        row(arm, base, task=task, metric=metric, headline=metric != "log_odds_EI")
+        for arm, base in (("INFP", "base"), ("INFP", "shuffled-INFP"), ("base+prompt(INFP)", "base"))
+        for task in ("situations", "mbti")
+        for metric in metrics
+    ]
+    assert [(r.arm, r.baseline, r.task, r.metric) for r in primary(everything)][:2] == [
+        ("INFP", "base", "situations", "log_odds_towards"),
+        ("INFP", "base", "mbti", "log_odds_towards"),
+    ]
+    write_cards(run, everything)
+    table = [line for line in (folder / "README.md").read_text().splitlines() if line.startswith("| INFP")]
+    assert len(table) == 4
+    assert "`lapd compare` shows 8 more." in (folder / "README.md").read_text()
 
 
 def test_a_new_measurement_takes_the_old_ones_place(measured: tuple[Path, Path]) -> None:

@@ -13,7 +13,9 @@ from lapd.cli.common import FOLDER, echo_json, json_option, poles_option, traits
 @click.argument("run", type=FOLDER)
 @verdicts_option
 @poles_option
-@click.option("--write-cards", is_flag=True, help="Put the table into the model card of each adapter, as `Measured`.")
+@click.option(
+    "--write-cards", is_flag=True, help="Put each task's first row into the adapters' model cards, as `Measured`."
+)
 @traits_option
 @json_option
 def command(run: Path, judge: str | None, persona: str | None, write_cards: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ COLUMNS = ("arm", "against", "task", "metric", "baseline", "arm's", "difference"
 def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
     """Write what a run measured into the model card of each adapter that LAPD made; an older section gives way.
 
+    Of each comparison the primary row of each task is written (see `primary`): a card is no report.
+
     A folder is left as it is where it is gone, is not LAPD's, or holds other weights than those that were measured;
     and so is a card that says the same already.
 
@@ -40,11 +43,22 @@ def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
     cards = []
     for digest in dict.fromkeys(a["digest"] for arm in record["arms"].values() if (a := arm["adapter"])):
         arms = {name: arm for name, arm in record["arms"].items() if (arm["adapter"] or {}).get("digest") == digest}
-        chosen = [row for row in rows if row.headline and row.arm in arms]
+        chosen = [row for row in primary(rows) if row.arm in arms]
         folders = {adapter_folder(arm["adapter"], run_folder) for arm in arms.values()}
         if chosen:
-            cards += [_put(path, _section(run_folder, chosen)) for path in folders if _is_ours(path, digest)]
+            others = sum(row.headline and row.arm in arms for row in rows) - len(chosen)
+            section = _section(run_folder, chosen, others)
+            cards += [_put(path, section) for path in folders if _is_ours(path, digest)]
     return cards
+
+
+def primary(rows: Sequence[Comparison]) -> list[Comparison]:
+    """Of each arm, baseline and task the first headline row: that of the first metric that the task declares."""
+    first: dict[tuple[str, str, str], Comparison] = {}
+    for row in rows:
+        if row.headline:
+            first.setdefault((row.arm, row.baseline, row.task), row)
+    return list(first.values())
 
 
 def _is_ours(folder: Path, digest: str) -> bool:
@@ -67,10 +81,11 @@ def _put(folder: Path, section: str) -> Path:
     return path
 
 
-def _section(run_folder: Path, rows: list[Comparison]) -> str:
+def _section(run_folder: Path, rows: list[Comparison], others: int) -> str:
     lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS)), *(_line(_cells(row)) for row in rows)]
     notes = dict.fromkeys(row.note for row in rows if row.note)
-    return "\n".join(["## Measured", "", _how(run_folder), "", *lines, *(f"\n{note}" for note in notes)])
+    more = [f"\nThe first metric of each task; `lapd compare` shows {others} more."] if others else []
+    return "\n".join(["## Measured", "", _how(run_folder), "", *lines, *(f"\n{note}" for note in notes), *more])
 
 
 def _how(run_folder: Path) -> str:

@@ -282,8 +282,10 @@ def test_an_adapter_that_was_trained_again_meanwhile_is_not_taken_for_the_one_th
     with pytest.raises(ModelError, match="has changed since it was found"):
         merge_adapters(adapters[:1], tmp_path / "sum", resolve_base(str(folder / "base")))
     shutil.rmtree(tmp_path / "b")
-    with pytest.raises(ModelError, match=r"Adapter b \(.*\) has changed since it was found"):
-        load_adapters(bare(folder), [adapters[1]])
+    model_without_b = load_adapters(bare(folder), [adapters[2]])
+    for load in (lambda: load_adapters(bare(folder), [adapters[1]]), lambda: prepared(model_without_b, adapters[1])):
+        with pytest.raises(ModelError, match=r"Adapter b \(.*\) has changed since it was found"):
+            load()
 
 
 @pytest.mark.parametrize(

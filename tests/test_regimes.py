@@ -91,9 +91,11 @@ def same(folder: Path, lengths: tuple[int, ...], **loaded: Any) -> tuple[bool, b
     """Whether scores and answers are those of lm-eval asking for one at a time."""
     from lm_eval.models.huggingface import HFLM
 
-    model, tokenizer = load_base(resolve_base(str(folder)))
-    ours = PackedLM(model, tokenizer=tokenizer, batch_size=4, **loaded)
-    theirs = HFLM(model, tokenizer=tokenizer, batch_size=1, **loaded)
+    lms: list[Any] = []
+    for make, size in ((PackedLM, 4), (HFLM, 1)):  # a model each: dynamic NTK keeps the longest length that it has met
+        model, tokenizer = load_base(resolve_base(str(folder)))
+        lms.append(make(model, tokenizer=tokenizer, batch_size=size, **loaded))
+    ours, theirs = lms
     asked = requests("loglikelihood", lengths)
     a, b = (lm.loglikelihood(asked, disable_tqdm=True) for lm in (ours, theirs))
     settings = {"until": ["zzz"], "max_gen_toks": 4, "do_sample": False}

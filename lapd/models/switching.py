@@ -57,7 +57,10 @@ def prepared(model: Any, adapter: Adapter | None) -> Any:
         return model
     if not hasattr(model, "peft_config"):
         return load_adapters(model, [adapter])
-    if peft_name(adapter) in model.peft_config or _has_room(model, adapter):
+    if peft_name(adapter) in model.peft_config:
+        return model
+    check_unchanged(adapter)
+    if _has_room(model, adapter):
         return model
     return load_adapters(_bare(model), [adapter])
 

@@ -110,6 +110,7 @@ def test_the_lenient_parse_reads_what_a_reader_would(text):
 
 def test_the_lenient_parse_leaves_out_what_is_no_score():
     assert parse_leniently("Glad: 80%\nSad is 3\nCalm\n\n4\nGladness: 3", list(REFERENCE)) == {}
+    assert parse_leniently("Glad: 7-9\nSad: 3 to 4\nCalm: 0 or 1\nCross: 9/10", list(REFERENCE)) == {"Cross": 9}
 
 
 def test_the_lenient_parse_tells_the_passes_by_any_announcement():

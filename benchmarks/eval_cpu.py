@@ -1,7 +1,10 @@
 """How much faster is LAPD's evaluation than lm-eval's own? Both sides in one run, alternating, medians.
 
     python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
-    python benchmarks/eval_cpu.py --quick       under 3 minutes: fewer items, no repetition; for a look only
+    python benchmarks/eval_cpu.py --quick       a few minutes on 2 idle cores, many on a slow or busy machine: a look
+
+With `--quick` there are few items, and nothing is repeated: `items` and `startup_share` (what of each side's time in
+part 2 is starting Python and loading the model) tell how little of the ratios is about the work.
 
 1. scoring: model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA and on the
    questionnaire, under a persona's prompt and without one; and writing, on the over-refusal prompts.
@@ -25,7 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -236,6 +239,13 @@ def run_process(command: list[object], plan: Plan) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
+def startup(plan: Plan, folder: Path, seconds: list[float], models: int) -> dict[str, Any]:
+    """What of both sides' seconds in part 2 a run on a single item takes too: LAPD's once, lm-eval's for each model."""
+    few = replace(plan, limit=1)
+    alone = run_lapd(few, plan.adapters[:4], folder / "lapd", 1)[0], models * run_stock(few, None, folder / "stock")
+    return {"startup_share": [round(min(1.0, a / b), 2) for a, b in zip(alone, seconds, strict=True)]}
+
+
 def run_lapd(plan: Plan, adapters: list[Path], out: Path, limit: int | None) -> tuple[float, float]:
     """Base and adapters on the tasks in one `lapd eval`: seconds and peak memory (MiB)."""
     command: list[object] = [BIN / "lapd", "eval", "--base", "smollm2", "--tasks", plan.tasks, "-o", out]
@@ -269,9 +279,11 @@ def compare_everything(plan: Plan, folder: Path) -> dict[str, Any]:
         stock.append(sum(run_stock(plan, adapter, folder / name) for name, adapter in models.items()))
         say(f"everything {number + 1}/{plan.repeats}: lm-eval {stock[-1]:.1f} s")
     difference, same, documents = compare_samples(folder, list(models))
+    seconds = [median(mine), median(stock)]
     return {
         "ratio_total": median(stock) / median(mine),
-        "seconds_total": [median(mine), median(stock)],
+        "seconds_total": seconds,
+        **startup(plan, folder / "startup", seconds, len(models)),
         "max_abs_difference": difference,
         "documents": documents,
         "same_predictions": same,
@@ -342,6 +354,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few items, base + 1, one run of each side, no part 3")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
+    started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="lapd-eval-") as name:
         folder = Path(name)
         adapters = make_adapters(folder / "adapters", 1 if options.quick else 16)
@@ -356,7 +369,10 @@ def main() -> None:
             found = merge(found, compare_everything(plan, folder / "everything"))
         if "scaling" in parts:
             found |= measure_scaling(plan, folder / "scaling")
-    found |= {"task": social, "quick": options.quick, "repeats": repeats, "cores": os.cpu_count()}
+    found |= {"task": social, "quick": options.quick, "items": plan.limit or "all", "repeats": repeats}
+    found |= {"cores": os.cpu_count(), "seconds": round(time.perf_counter() - started)}
+    if options.quick:
+        found["note"] = f"{plan.limit} items a task, one run a side: the ratios show that both sides run, not how fast."
     if options.json:
         print(json.dumps(found, indent=1))
         return

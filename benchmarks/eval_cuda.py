@@ -1,7 +1,9 @@
 """Packed scoring against lm-eval's `hf` on a GPU, and what a switch of adapters costs: an 8B-shaped random model.
 
     python benchmarks/eval_cuda.py --json
-    python benchmarks/eval_cuda.py --layers 2 --hidden 64 --device cpu      a look at the program, no measurement
+    python benchmarks/eval_cuda.py --quick         a tiny shape and few items, on a CPU too: a look, no measurement
+
+Loading and the first pass through each shape are not timed (`startup_share` is 0); `items` are those of each task.
 
 The model has Llama 3's 8B shape, random weights and the embedded model's tokenizer and vocabulary (49,152; Llama's own
 has 128,256, which would cost lm-eval's side more). In bfloat16 both sides' answers lie on a coarse grid: the largest
@@ -119,6 +121,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         found |= timed | {
             f"max_abs_difference_{name}": difference,
             f"same_predictions_{name}": [same, documents],
+            f"items_{name}": documents,
         }
     return found | {"packed": ours.packs, "switch_milliseconds": 1000 * switch_seconds(model, adapters, options.device)}
 
@@ -135,16 +138,24 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
     default = os.environ.get("LAPD_DATA_DIR") or "../shared/benchmarks"
     parser.add_argument("--data-dir", type=Path, default=Path(default), help="a folder with socialiqa/dev.jsonl")
+    parser.add_argument("--quick", action="store_true", help="--layers 2 --hidden 64 --limit 14 --repeats 1, anywhere")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
     import torch
 
+    if options.quick:
+        options.layers, options.hidden, options.limit, options.repeats = 2, 64, 14, 1
+        options.device = options.device if torch.cuda.is_available() else "cpu"
+    started = time.perf_counter()
     if options.device != "cpu" and not torch.cuda.is_available():
-        sys.exit("There is no CUDA GPU here. (--layers 2 --hidden 64 --device cpu shows that the program runs.)")
+        sys.exit("There is no CUDA GPU here. (--quick shows that the program runs.)")
     with tempfile.TemporaryDirectory(prefix="lapd-eval-") as name:
         found = measure(options, Path(name))
     device = "cpu" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
-    found |= {"device": device, "dtype": options.dtype, "batch_size": options.batch_size}
+    found |= {"device": device, "dtype": options.dtype, "batch_size": options.batch_size, "repeats": options.repeats}
+    found |= {"startup_share": 0.0, "seconds": round(time.perf_counter() - started)}
+    if options.quick:
+        found["note"] = "A tiny shape, few items, one run a side: the ratios show that both sides run, not how fast."
     if options.json:
         print(json.dumps(found, indent=1))
         return

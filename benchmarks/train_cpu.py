@@ -1,12 +1,14 @@
 """Training speed and memory on the CPU: `lapd train` against the stock DPOTrainer of the installed TRL.
 
     python benchmarks/train_cpu.py --json            median of three, 20 to 30 minutes on 2 cores
-    python benchmarks/train_cpu.py --quick --json    one short round, under 3 minutes
+    python benchmarks/train_cpu.py --quick --json    one short round: some minutes on 2 idle cores, more on slow ones
     python benchmarks/train_cpu.py --levers          what each lever gives, too
 
 Both sides train the embedded model on the same pairs in the same order, from the same first weights, with the same
 batches and steps. Each job runs in a process of its own, in turn; its time runs from the loading of the model to the
 saved adapter, the reference pass included, without the imports. Memory is the peak resident set of that process.
+`items` are the pairs, `startup_share` is what of a side's time is not its training loop (loading, saving): with
+`--quick` it is so large that the ratios say little of the steps.
 
 "stock" is `DPOTrainer(model, DPOConfig(...), peft_config=...)` with TRL's defaults (which checkpoint gradients and
 compute the reference anew at every step). "ours" is `lapd.train_adapter` with its defaults, but for the held-out
@@ -23,6 +25,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -45,6 +49,7 @@ class Stock:
 
 STOCK = {"stock float32": Stock(), "stock bfloat16": Stock(bf16=True)}
 OURS = ("ours", "ours, warm")
+COLUMNS = ("seconds", "startup_share", "pairs_per_second", "peak_mib")
 LEVERS = {
     "stock float32, no checkpointing": Stock(checkpointing=False),
     "... and the reference once": Stock(checkpointing=False, reference_once=True),
@@ -119,7 +124,7 @@ def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
     data = load_pairs(config, get_persona(config.persona))
     for package in ("datasets", "peft", "trl"):  # before the clock runs, on both sides
         import_module(package)
-    with tempfile.TemporaryDirectory() as folder, quiet_libraries():
+    with tempfile.TemporaryDirectory() as folder, quiet_libraries(), timed_steps() as spent:
         started = time.perf_counter()
         if name in OURS:
             adapter = train_adapter(config, Path(folder) / "INFP", quiet=True)
@@ -130,7 +135,35 @@ def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seen = len(losses) * config.batch_size
-    return {"seconds": seconds, "pairs_per_second": seen / seconds, "peak_mib": peak, "losses": losses}
+    return {
+        "seconds": seconds,
+        "startup_share": max(0.0, 1 - sum(spent) / seconds),
+        "pairs_per_second": seen / seconds,
+        "peak_mib": peak,
+        "losses": losses,
+    }
+
+
+@contextmanager
+def timed_steps() -> Iterator[list[float]]:
+    """The seconds that transformers' training loop takes, on both sides."""
+    from transformers import Trainer
+
+    spent: list[float] = []
+    original = Trainer._inner_training_loop
+
+    def timed(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            spent.append(time.perf_counter() - started)
+
+    Trainer._inner_training_loop = timed
+    try:
+        yield spent
+    finally:
+        Trainer._inner_training_loop = original
 
 
 def run_job(name: str, pairs: int, epochs: float, environment: dict[str, str]) -> dict[str, Any]:
@@ -176,20 +209,19 @@ def summarize(runs: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
         "max_loss_difference": distance("stock bfloat16"),
         "max_loss_difference_fp32": distance("stock float32"),
         "memory_ratio": ratio("ours", "stock float32", "peak_mib"),
-        "sides": {
-            side: {key: median(run[key] for run in done) for key in ("seconds", "pairs_per_second", "peak_mib")}
-            for side, done in runs.items()
-        },
+        "sides": {side: {key: median(run[key] for run in done) for key in COLUMNS} for side, done in runs.items()},
     }
 
 
 def print_table(summary: dict[str, Any]) -> None:
-    print(f"{'':34}{'seconds':>9}{'pairs/s':>9}{'peak MiB':>10}")
+    print(f"{summary['items']} pairs, {summary['epochs']:g} epochs, {summary['rounds']} rounds")
+    print(f"{'':34}{'seconds':>9}{'start-up':>10}{'pairs/s':>9}{'peak MiB':>10}")
     for side, row in summary["sides"].items():
-        print(f"{side:34}{row['seconds']:9.1f}{row['pairs_per_second']:9.2f}{row['peak_mib']:10.0f}")
-    print()
+        share = f"{row['startup_share']:.0%}"
+        print(f"{side:34}{row['seconds']:9.1f}{share:>10}{row['pairs_per_second']:9.2f}{row['peak_mib']:10.0f}")
+    print(f"\n{summary['note']}\n" if "note" in summary else "")
     for key, value in summary.items():
-        if isinstance(value, float):
+        if isinstance(value, float) and key != "epochs":
             goal = f"   (goal {GOALS[key]:g})" if key in GOALS else ""
             print(f"{key:26}{value:8.3f}{goal}")
 
@@ -209,7 +241,11 @@ def main() -> None:
         print(json.dumps(job(options.job, pairs, options.epochs)))
         return
     sides = [*STOCK, *(LEVERS if options.levers else ()), *OURS]
-    summary = summarize(measure(sides, options.rounds or (1 if options.quick else 3), pairs, options.epochs))
+    rounds = options.rounds or (1 if options.quick else 3)
+    summary = summarize(measure(sides, rounds, pairs, options.epochs))
+    summary |= {"items": pairs, "epochs": options.epochs, "rounds": rounds}
+    if options.quick:
+        summary["note"] = f"{pairs} pairs, mostly start-up: the ratios show that both sides run, not how fast."
     if options.json:
         print(json.dumps(summary, indent=1))
     else:

@@ -1,14 +1,14 @@
 """Training speed on a GPU: Unsloth, `lapd`'s TRL path and stock TRL + PEFT on a model of Llama-3-8B's shape.
 
     python benchmarks/train_cuda.py --json                     one GPU with 80 GB or more
-    python benchmarks/train_cuda.py --layers 2 --hidden 64     a tiny shape, also without a GPU: does it run?
+    python benchmarks/train_cuda.py --quick                    a tiny shape, also without a GPU: a look, no measurement
 
 The weights are random (speed does not depend on them): bfloat16, LoRA r = 16 beside every linear layer, pairs of two
 sequences of 512 tokens. Each side runs in a process of its own, once for a few steps and once for more; the difference
 is the time of a step without loading, compiling and the reference pass. "tokens" counts both sequences of each pair,
 prompt included, for every side alike. "share" is how much of the machine's measured matrix-product rate that is, at 4
 floating-point operations a parameter and token (forward 2, and 2 for the gradients of the activations; the frozen
-weights get none).
+weights get none). `items` are the longer job's pairs, `startup_share` is what of its time is no step.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ def measure(name: str, options: argparse.Namespace, folder: Path) -> dict[str, A
             if process.returncode:
                 return {"failed": (errors.read().strip().splitlines() or ["no message"])[-1]}
             seconds.append(json.loads(out.read().splitlines()[-1]))
-    return {"seconds_a_step": (seconds[1] - seconds[0]) / (LONG - SHORT), "gib": gib}
+    step = (seconds[1] - seconds[0]) / (LONG - SHORT)
+    return {"seconds_a_step": step, "startup_share": min(1.0, max(0.0, 1 - LONG * step / seconds[1])), "gib": gib}
 
 
 def gpu_memory() -> float:
@@ -167,6 +168,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=512, help="tokens a sequence")
     parser.add_argument("--batch-size", type=int, default=8, help="pairs a step")
     parser.add_argument("--sides", default=",".join([*STOCK, *OURS]), metavar="A,B", help="[default: all six]")
+    parser.add_argument("--quick", action="store_true", help="--layers 2 --hidden 64 --tokens 128 --batch-size 2")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -176,11 +178,13 @@ def main() -> None:
         pairs = options.steps * options.batch_size
         print(json.dumps(job(options.job, options.folder, pairs, options.batch_size, options.tokens)))
         return
+    if options.quick:
+        options.layers, options.hidden, options.tokens, options.batch_size = 2, 64, 128, 2
     import torch
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and options.hidden >= 1024:
-        parser.exit(1, "There is no CUDA GPU here. --layers 2 --hidden 64 tries the benchmark out without one.\n")
+        parser.exit(1, "There is no CUDA GPU here. --quick tries the benchmark out without one.\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         parameters = make_model(folder, options.layers, options.hidden)
@@ -194,26 +198,30 @@ def main() -> None:
         if step := result.get("seconds_a_step"):
             result["tokens_per_second"] = 2 * options.tokens * options.batch_size / step
             result["share"] = result["tokens_per_second"] * 4 * parameters / rate
-    report(results, rate, parameters, as_json=options.json)
+    shape = {"items": LONG * options.batch_size, "parameters": parameters, "matmul_flops": rate}
+    report(results, shape, quick=options.quick, as_json=options.json)
 
 
-def report(results: dict[str, Any], rate: float, parameters: int, as_json: bool) -> None:
+def report(results: dict[str, Any], shape: dict[str, Any], quick: bool, as_json: bool) -> None:
     """Print the sides, and each one's speed against stock TRL's."""
     stock = results.get("stock", {}).get("tokens_per_second")
     for result in results.values():
         if stock and "tokens_per_second" in result:
             result["ratio"] = result["tokens_per_second"] / stock
+    note = "A tiny shape, few steps: the ratios show that the sides run, not how fast." if quick else ""
     if as_json:
-        print(json.dumps({"matmul_flops": rate, "parameters": parameters, "sides": results}, indent=1))
+        print(json.dumps({**shape, **({"note": note} if note else {}), "sides": results}, indent=1))
         return
-    print(f"{parameters / 1e9:.2f} billion parameters; matrix product {rate / 1e12:.1f} TFLOP/s\n")
-    print(f"{'':26}{'tokens/s':>12}{'of stock':>10}{'of matmul':>11}{'GiB':>8}")
+    billions, rate = shape["parameters"] / 1e9, shape["matmul_flops"] / 1e12
+    print(f"{shape['items']} pairs; {billions:.2f} billion parameters; matrix product {rate:.1f} TFLOP/s. {note}\n")
+    print(f"{'':26}{'tokens/s':>12}{'of stock':>10}{'of matmul':>11}{'start-up':>10}{'GiB':>8}")
     for name, result in results.items():
         if "failed" in result:
             print(f"{name:26}did not run: {result['failed']}")
             continue
         ratio = f"{result['ratio']:.2f}" if "ratio" in result else ""
-        print(f"{name:26}{result['tokens_per_second']:12.0f}{ratio:>10}{result['share']:11.1%}{result['gib']:8.1f}")
+        shares = f"{result['share']:11.1%}{result['startup_share']:10.0%}"
+        print(f"{name:26}{result['tokens_per_second']:12.0f}{ratio:>10}{shares}{result['gib']:8.1f}")
 
 
 if __name__ == "__main__":

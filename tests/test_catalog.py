@@ -47,7 +47,7 @@ def test_a_shipped_task_says_what_lapd_needs_to_know(path):
     assert set(info.units) <= set(info.axes) | set(info.metrics)
     assert set(yaml.load(text, catalog._Loader)["metadata"]["lapd"]) <= set(TaskInfo.__dataclass_fields__)
     for part in info.data:
-        assert (ROOT / "data" / part).exists()
+        assert ((mbti().folder if info.traits else ROOT / "data") / part).exists()
 
 
 def test_a_metric_has_its_family_axis_and_unit():
@@ -131,7 +131,7 @@ def digest_of_a_copy(tmp_path):
 def test_a_digest_changes_with_the_tasks_data_and_no_other(digest_of_a_copy):
     package, digest = digest_of_a_copy
     before = {name: digest(name) for name in ("mbti", "situations")}
-    path = package / "data" / "contrast" / "en" / "tf.jsonl"
+    path = package / "data" / "traits" / "mbti" / "contrast" / "en" / "tf.jsonl"
     path.write_text(path.read_text().replace("promotion", "post", 1))
     assert digest("situations") != before["situations"]
     assert digest("mbti") == before["mbti"]

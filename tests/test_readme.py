@@ -1,9 +1,14 @@
-"""The README's commands, run as they are written, on fewer pairs and documents."""
+"""The README's commands, word for word: in a clone, and with what an installed wheel brings.
+
+A tiny model stands where the embedded one is unpacked, so that `smollm2` takes seconds; nothing else is made smaller.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,24 +16,15 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from test_wheel import python as wheel  # noqa: F401  (a fixture)
+from tiny import make_tiny_base
 
 pytestmark = pytest.mark.slow
 
 README = (ROOT / "README.md").read_text()
 
-FEWER = {"train": ["--pairs", "4", "--epochs", "1", "--eval-pairs", "1"], "eval": ["--limit", "2"]}
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a little of SocialIQA's form in `benchmarks`, in which the blocks run one after another."""
-    folder = tmp_path_factory.mktemp("readme")
-    data = folder / "benchmarks/socialiqa"
-    data.mkdir(parents=True)
-    row = '{"context": "Ana waved.", "question": "Why", "answerA": "to greet", "answerB": "to go", "answerC": "so"}\n'
-    (data / "dev.jsonl").write_text(row * 4)
-    (data / "dev-labels.lst").write_text("1\n" * 4)
-    return folder
+MADE = ("out", "runs", "whole", "pairs.jsonl")
+"""What the commands leave behind."""
 
 
 def blocks(language: str) -> list[str]:
@@ -44,42 +40,83 @@ def commands() -> Iterator[list[str]]:
                 yield words
 
 
-def smaller(words: list[str]) -> list[str]:
-    """The same command with less to do: fewer pairs and documents, the embedded model for its copy on the Hub."""
-    from lapd.models.base import resolve_base
-    from lapd.models.embedded import EMBEDDED_UPSTREAM
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the tiny model is the unpacked embedded one."""
+    from lapd.models.embedded import embedded_folder
 
-    tool, *rest = words
-    if tool == "make":
-        return ["make", "--dry-run", "--directory", str(ROOT), *rest]
-    script = str(Path(sys.executable).with_name(tool))
-    local = str(resolve_base("smollm2").path)
-    rest = [word.replace(EMBEDDED_UPSTREAM, local) for word in rest]
-    rest = [str(ROOT / "tasks") if word == "$(lapd tasks --path)" else word for word in rest]
-    return [script, *rest, *(FEWER.get(rest[0], []) if tool == "lapd" else ["--limit", "4"])]
+    folder = tmp_path_factory.mktemp("cache")
+    make_tiny_base(folder / embedded_folder().name)
+    return folder
 
 
-def test_every_command_of_the_readme_works(workplace: Path) -> None:
-    ran = []
-    for words in commands():
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository's files, as a clone has them."""
+    folder = tmp_path_factory.mktemp("clone")
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for name in filter(None, listed.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ran_in_clone(clone: Path, cache: Path) -> Path:
+    """The clone, in which every command of the README was given."""
+    assert run_all(Path(sys.executable).parent, clone, cache) > 15
+    return clone
+
+
+def run_all(scripts: Path, place: Path, cache: Path) -> int:
+    """Give every command in `place`, and return how many there were; of `make` it is only seen what it would do."""
+    network = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    environment = {**os.environ, **network, "LAPD_CACHE": str(cache), "PATH": f"{scripts}:{os.environ['PATH']}"}
+    given = [words for words in commands() if words[0] != "make" or (place / "Makefile").is_file()]
+    for words in given:
+        command = ["make", "--dry-run", *words[1:]] if words[0] == "make" else [str(scripts / words[0]), *words[1:]]
+        said = "Hello\n/quit\n" if "chat" in words else ""
         result = subprocess.run(
-            smaller(words), cwd=workplace, input="Hello\n/quit\n", capture_output=True, text=True, timeout=300
+            command, cwd=place, env=environment, input=said, capture_output=True, text=True, timeout=600
         )
         assert result.returncode == 0, f"{shlex.join(words)}\n{result.stderr[-2000:]}"
-        ran.append(words[1])
-    assert {"demo", "test", "doctor", "train", "eval", "compare", "report", "chat", "generate", "run"} <= set(ran)
-    assert (workplace / "runs/INFP/report.html").is_file()
+        assert "Warning" not in result.stderr or words[0] == "lm_eval", f"{shlex.join(words)}\n{result.stderr[-2000:]}"
+    return len(given)
 
 
-def test_the_python_of_the_readme_works(workplace: Path) -> None:
+def test_every_command_of_the_readme_works_in_a_clone(ran_in_clone: Path) -> None:
+    assert (ran_in_clone / "runs/INFP/report.html").is_file()
+    assert (ran_in_clone / "whole/INFP/model.safetensors").is_file()
+
+
+def test_every_command_of_the_readme_works_from_a_wheel(
+    ran_in_clone: Path,
+    wheel: Path,  # noqa: F811
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    for name in MADE:  # what is there is not made again: it is the commands that are tried
+        copy = shutil.copytree if (ran_in_clone / name).is_dir() else shutil.copyfile
+        copy(ran_in_clone / name, tmp_path / name)
+    assert run_all(wheel.parent, tmp_path, cache) > 12
+
+
+def test_the_python_of_the_readme_works(cache: Path, tmp_path: Path) -> None:
     (code,) = blocks("python")
-    assert "pairs=128" in code and '["situations"], Path("runs/ESTJ")' in code
-    code = code.replace("pairs=128", "pairs=4").replace(
-        'Path("runs/ESTJ"))\nfor', 'Path("runs/ESTJ"), lapd.Settings(limit=4))\nfor'
+    environment = {**os.environ, "LAPD_CACHE": str(cache)}
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert re.search(r"^ESTJ log_odds_towards [+-]\d", result.stdout, flags=re.MULTILINE)
+
+
+def test_the_readme_tells_of_every_verb_that_a_first_day_needs() -> None:
+    given = {tuple(words[:2]) for words in commands()}
+    verbs = ("doctor", "train", "eval", "compare", "report", "chat", "generate", "merge")
+    assert {("lapd", verb) for verb in verbs} | {("lm_eval", "run"), ("make", "demo"), ("make", "test")} <= given
+    assert any("--model lapd" in block for block in blocks("sh"))
 
 
 def test_the_readme_links_to_what_is_there() -> None:

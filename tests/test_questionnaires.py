@@ -170,7 +170,7 @@ def test_the_engine_hands_the_questionnaire_to_the_task(tmp_path):
     engine.data_dir, engine._managers, engine._tasks = None, {}, {}
     engine.subject = type("Subject", (), {"tokenizer": str(tmp_path)})
     engine.questionnaire = str(written(tmp_path, BALANCED))
-    assert engine._manager(ROOT / "tasks").metadata["questionnaire"] == engine.questionnaire
+    assert engine._manager(find_task("mbti")).metadata["questionnaire"] == engine.questionnaire
 
 
 def test_eval_refuses_a_questionnaire_that_is_of_no_use(invoke, base_folder, tmp_path):

@@ -56,7 +56,7 @@ def echo_several(adapters: Sequence[Adapter], folder: Path, as_json: bool) -> No
     header = ["adapter", "steps", "seconds", "loss", "held-out pairs", "moved", "margin in nats"]
     echo_table(header, [_row(adapter) for adapter in adapters])
     for line in {line: None for adapter in adapters for line in told(adapter.card or {}, adapter.name)[1:]}:
-        click.echo(line)
+        click.echo(line, err=True)
     click.echo(f"Next: lapd eval --adapter '{folder}/*' --tasks {_measures(adapters)}", err=True)
 
 

@@ -66,12 +66,13 @@ def test_packed_scores_are_lm_evals(models: tuple[Any, Any], task: str, limit: i
     requests = requests_of(task, ours, limit, get_persona("INFP").system_prompt if prompted else None)
     packed = ours.loglikelihood(requests)
     plain = theirs.loglikelihood(requests, disable_tqdm=True)
-    assert max(abs(a[0] - b[0]) for a, b in zip(packed, plain, strict=True)) < 1e-3
+    # A sum over some sixty tokens: on one make of processor float32's rounding alone comes to .00103 of 250 nats.
+    assert all(a[0] == pytest.approx(b[0], rel=1e-5, abs=1e-3) for a, b in zip(packed, plain, strict=True))
     assert [a[1] for a in packed] == [b[1] for b in plain]
 
 
-def test_an_architecture_that_does_not_pack_scores_all_the_same(models: tuple[Any, Any]) -> None:
-    """A window that slides over the last tokens does not go with packed rows: found out, not assumed."""
+def test_rows_beyond_a_sliding_window_score_as_lm_evals_do(models: tuple[Any, Any]) -> None:
+    """A window that slides over the last tokens does not go with packed rows: longer ones are asked one by one."""
     from lm_eval.models.huggingface import HFLM
     from transformers import MistralConfig, MistralForCausalLM, set_seed
 
@@ -86,7 +87,6 @@ def test_an_architecture_that_does_not_pack_scores_all_the_same(models: tuple[An
     kwargs = {"tokenizer": ours.tokenizer, "batch_size": 4, "max_length": 512}
     model = MistralForCausalLM(config).eval()
     window = PackedLM(model, **kwargs)
-    assert not window.packs
     requests = requests_of("socialiqa_mini", window, 4, None)
     assert window.work(requests) > 0
     expected = HFLM(model, **kwargs).loglikelihood(requests, disable_tqdm=True)

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from lapd.errors import ModelError
 from lapd.models.intact import check_intact, object_in
 
-if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
+
+class Folder(Protocol):
+    """What is asked of an adapter here: its name, and the folder that it lies in."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def path(self) -> Path: ...
+
 
 SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")
 """Kinds whose update of a weight is a product times a scale, and so has a strength."""
@@ -55,7 +64,7 @@ PEFT itself can turn the convertible ones into plain LoRA adapters of twice the 
 """
 
 
-def adapter_config(adapter: Adapter) -> dict[str, Any]:
+def adapter_config(adapter: Folder) -> dict[str, Any]:
     """PEFT's configuration of an adapter.
 
     Raises:
@@ -64,7 +73,7 @@ def adapter_config(adapter: Adapter) -> dict[str, Any]:
     return object_in(adapter.path / "adapter_config.json")
 
 
-def check_loadable(adapter: Adapter) -> None:
+def check_loadable(adapter: Folder) -> None:
     """Refuse an adapter that PEFT cannot load, or that would leave another base behind than the one that it is put on.
 
     Raises:
@@ -86,7 +95,7 @@ def check_loadable(adapter: Adapter) -> None:
     check_keeps_base(adapter, config)
 
 
-def check_keeps_base(adapter: Adapter, config: dict[str, Any]) -> None:
+def check_keeps_base(adapter: Folder, config: dict[str, Any]) -> None:
     """Refuse an adapter with which PEFT changes the base's own weights: the base would not be the base any more.
 
     Raises:
@@ -106,7 +115,7 @@ def check_keeps_base(adapter: Adapter, config: dict[str, Any]) -> None:
             raise ModelError(f"Adapter {adapter.name} has {setting}, which changes the base itself.", apart)
 
 
-def check_scalable(adapter: Adapter) -> None:
+def check_scalable(adapter: Folder) -> None:
     """Refuse an adapter that has no strength: whose update does not grow in proportion to its scale.
 
     Raises:
@@ -119,7 +128,7 @@ def check_scalable(adapter: Adapter) -> None:
         raise ModelError(f"Adapter {adapter.name} has {found}: it has no strength other than 1.")
 
 
-def lora_config(adapter: Adapter) -> dict[str, Any]:
+def lora_config(adapter: Folder) -> dict[str, Any]:
     """The `adapter_config.json` of a plain LoRA adapter: one whose update is (alpha / r) B A and nothing else.
 
     Raises:
@@ -134,7 +143,7 @@ def lora_config(adapter: Adapter) -> dict[str, Any]:
     return config
 
 
-def is_plain_lora(adapter: Adapter) -> bool:
+def is_plain_lora(adapter: Folder) -> bool:
     """Whether an adapter is one that `lora_config` takes."""
     try:
         lora_config(adapter)
@@ -148,7 +157,7 @@ def lives_beside_others(config: Mapping[str, Any]) -> bool:
     return config.get("peft_type") == "LORA" and _first_of(config, ALONE) is None
 
 
-def named_tokens(adapter: Adapter) -> list[int]:
+def named_tokens(adapter: Folder) -> list[int]:
     """The tokens that an adapter is only about, or that it only begins to act at; most adapters have none."""
     config = adapter_config(adapter)
     tokens: list[int] = []

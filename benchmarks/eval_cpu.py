@@ -162,12 +162,12 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
     """LAPD's model and lm-eval's `hf`, each loaded with one adapter: seconds, ratios, agreement."""
     from lm_eval.models.huggingface import HFLM
 
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.switching import load_adapters
     from lapd.answering.subjects import open_subject
     from lapd.files.quiet import quiet_libraries
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
-    from lapd.models.switching import load_adapters
     from lapd.names import get_persona
 
     base, adapter = resolve_base("smollm2"), resolve_adapter(plan.adapters[0])
@@ -292,7 +292,7 @@ def compare_everything(plan: Plan, folder: Path) -> dict[str, Any]:
 
 def compare_samples(folder: Path, arms: list[str]) -> tuple[float, int, int]:
     """Largest difference (nats) between what both sides kept of each document, and equal predictions of all."""
-    from lapd.evaluate.store import Store
+    from lapd.record.store import Store
 
     store = Store(folder / "lapd")
     cells = {(r["arm"], r["task"]): r["cell"] for r in store.results()}

@@ -60,8 +60,8 @@ def add_adapters(model: Any, n: int, folder: Path) -> tuple[Any, list[Any]]:
     import torch
     from peft import LoraConfig, get_peft_model
 
-    from lapd.models.adapters import resolve_adapter
-    from lapd.models.switching import load_adapters
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.switching import load_adapters
 
     config = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
     wrapped = get_peft_model(model, config)
@@ -79,7 +79,7 @@ def switch_seconds(model: Any, adapters: list[Any], device: str, rounds: int = 2
     """The median time of switching from one adapter to another."""
     import torch
 
-    from lapd.models.switching import switch_adapter
+    from lapd.adapters.switching import switch_adapter
 
     times = []
     for number in range(rounds):
@@ -97,10 +97,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Requests per second of both sides on each task, agreement, and the cost of a switch."""
     from lm_eval.models.huggingface import HFLM
 
+    from lapd.adapters.switching import switch_adapter
     from lapd.answering.canary import check_adapters
     from lapd.answering.lm import PackedLM
     from lapd.files.quiet import quiet_libraries
-    from lapd.models.switching import switch_adapter
     from lapd.names import get_persona
 
     with quiet_libraries():

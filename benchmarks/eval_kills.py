@@ -170,7 +170,7 @@ def start(arguments: list[str], log: Path) -> int:
 
     def run() -> None:
         from lapd.cli import main as lapd
-        from lapd.evaluate.journal import Journal
+        from lapd.record.journal import Journal
 
         put = Journal.put
 

@@ -26,8 +26,8 @@ import numpy as np
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError
-from lapd.evaluate.reading import ReadCell, read_cells
 from lapd.questionnaires.psychometrics import estimate
+from lapd.record.reading import ReadCell, read_cells
 from lapd.statistics.paired import CONFIDENCE
 from lapd.statistics.shares import share_interval
 

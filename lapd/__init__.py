@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 from lapd._version import __version__
 
 if TYPE_CHECKING:
+    from lapd.adapters.adapter import resolve_adapter
     from lapd.compare.comparisons import compare_run
     from lapd.errors import LapdError
-    from lapd.evaluate.cells import Arm, Settings
     from lapd.evaluate.plan import make_arms
     from lapd.experiment.arms import evaluate_arms
     from lapd.experiment.run import run_experiment
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
     from lapd.names import get_persona
     from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
     from lapd.personas import Persona
     from lapd.pluginmanager import hookimpl
+    from lapd.record.cells import Arm, Settings
     from lapd.report.page import write_report
     from lapd.train.config import TrainConfig
     from lapd.train.training import train_adapter
 
 _HOME = {
-    "Arm": "lapd.evaluate.cells",
+    "Arm": "lapd.record.cells",
     "LapdError": "lapd.errors",
     "Persona": "lapd.personas",
     "PreferencePair": "lapd.pairs.pair",
-    "Settings": "lapd.evaluate.cells",
+    "Settings": "lapd.record.cells",
     "TrainConfig": "lapd.train.config",
     "compare_run": "lapd.compare.comparisons",
     "evaluate_arms": "lapd.experiment.arms",
@@ -41,7 +41,7 @@ _HOME = {
     "hookimpl": "lapd.pluginmanager",
     "make_arms": "lapd.evaluate.plan",
     "read_pairs": "lapd.pairs.pair",
-    "resolve_adapter": "lapd.models.adapters",
+    "resolve_adapter": "lapd.adapters.adapter",
     "resolve_base": "lapd.models.base",
     "run_experiment": "lapd.experiment.run",
     "train_adapter": "lapd.train.training",

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from lapd.evaluate.cells import Arm, Settings
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import evaluate_arms
 from lapd.hookspecs import TaskFolder
 from lapd.models.base import BaseModel
 from lapd.pluginmanager import registry
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 UTILS = """
 from datasets import Dataset

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from conftest import listing
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.switching import load_adapters
 from lapd.catalog.find import find_task
 from lapd.compare.comparisons import Comparison
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.files.whole import write_json
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
-from lapd.models.switching import load_adapters
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 from lapd.report.cards import BEGIN, END, primary, write_cards
 
 

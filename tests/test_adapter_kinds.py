@@ -15,14 +15,14 @@ import torch
 from lora import make_peft
 from peft import LoraConfig
 
+from lapd.adapters.adapter import Adapter, resolve_adapter
+from lapd.adapters.merge import merge_adapters
+from lapd.adapters.switching import load_adapters, prepared, switch_adapter
 from lapd.answering.canary import check_adapters
 from lapd.answering.subjects import LoadedSubject
 from lapd.errors import ModelError
-from lapd.models.adapters import Adapter, resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
-from lapd.models.merge import merge_adapters
-from lapd.models.switching import load_adapters, prepared, switch_adapter
 from lapd.testing.tiny import make_tiny_base
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft")

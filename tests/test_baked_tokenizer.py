@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from lora import make_lora
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.bake import bake_adapters
+from lapd.adapters.merge import merge_adapters
 from lapd.errors import ModelError
 from lapd.models import tokenizers
-from lapd.models.adapters import resolve_adapter
-from lapd.models.bake import bake_adapters
 from lapd.models.base import resolve_base
-from lapd.models.merge import merge_adapters
 from lapd.testing.tiny import make_tiny_base
 
 

@@ -12,15 +12,15 @@ import pytest
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import base_of, check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, StoreError, UnknownNameError
-from lapd.evaluate.cells import Arm, Settings
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import evaluate_arms
 from lapd.experiment.reproduce import cell_of, read_cell
 from lapd.files.whole import digest_files
-from lapd.models.adapters import base_of, check_base, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base, load_tokenizer
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 FORMER = (
     "*.safetensors",
@@ -99,7 +99,7 @@ def test_a_run_card_with_the_former_digest_of_the_same_base_counts(copied: Path,
 
 
 def test_adapters_of_one_base_add_up_whichever_digest_their_cards_hold(copied: Path, tmp_path: Path) -> None:
-    from lapd.models.merge import merge_adapters
+    from lapd.adapters.merge import merge_adapters
 
     base = resolve_base(str(copied))
     old = BaseModel(base.name, base.path, former_digest(copied), base.upstream)

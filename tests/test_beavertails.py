@@ -14,13 +14,13 @@ from lapd.tasks.beavertails.utils import read_prompts, score
 from lapd.catalog.find import find_task
 from lapd.compare.comparisons import Comparison
 from lapd.errors import DataError
-from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_cells
-from lapd.evaluate.store import Store
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import make_judge, use_judge
 from lapd.judges.harms import CATEGORIES, category_metric
 from lapd.judges.verdicts import verdict_record
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 from lapd.report.table import text_table
 
 DATA = SHARED / "benchmarks" / "beavertails" / "evaluation_700.jsonl"
@@ -167,7 +167,7 @@ def test_a_run_is_generated_judged_and_judged_again_without_generating(data_dir,
     run = tmp_path / "run"
     code = (
         "import sys\nfrom pathlib import Path\n"
-        "from lapd.experiment.arms import evaluate_arms\nfrom lapd.evaluate.cells import Arm, Settings\n"
+        "from lapd.experiment.arms import evaluate_arms\nfrom lapd.record.cells import Arm, Settings\n"
         "from lapd.answering.lm import PackedLM\nfrom lapd.models.base import resolve_base\n"
         "short = PackedLM.generate_until\n"
         "def generate(self, requests, disable_tqdm=False):\n"

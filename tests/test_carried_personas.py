@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.merge import merge_adapters
+from lapd.adapters.personas import persona_of
 from lapd.cli import cli
 from lapd.compare.comparisons import compare_run
 from lapd.errors import UnknownNameError, UsageError
 from lapd.evaluate.plan import make_arms
-from lapd.evaluate.store import Store
 from lapd.files.whole import read_json, write_json
-from lapd.models.adapters import resolve_adapter
-from lapd.models.merge import merge_adapters
-from lapd.models.personas import persona_of
 from lapd.names import get_persona
 from lapd.personas import Persona
 from lapd.pluginmanager import registry
+from lapd.record.store import Store
 from lapd.testing import make_tiny_adapter, make_tiny_base
 
 SAILOR = Persona("SAILOR", "Sailor", {"E/I": "E", "J/P": "P"}, "Swears.", "You are a sailor.", {"J/P": 0.5})

@@ -12,11 +12,11 @@ from conftest import listing
 from test_cli import fails
 
 from lapd.errors import LapdError
-from lapd.evaluate.store import Store
-from lapd.evaluate.verdicts import judge_run, response_digest, stored_verdicts
 from lapd.files.whole import read_jsonl, write_json, write_jsonl
 from lapd.hookspecs import Verdict
 from lapd.judges.verdicts import read_verdicts
+from lapd.record.store import Store
+from lapd.record.verdicts import judge_run, response_digest, stored_verdicts
 from lapd.testing import FaultServer
 
 ANSWERS = [

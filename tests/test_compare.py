@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from lapd import names
+from lapd.adapters.adapter import Adapter
 from lapd.catalog.find import find_task
 from lapd.compare.comparisons import as_json, compare, compare_run
 from lapd.errors import StoreError, UnknownNameError, UsageError
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.files.whole import write_json, write_jsonl
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
 from lapd.personas import Persona
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 from lapd.report.labels import metric_label, moved, shown
 from lapd.report.summary import closing_sentence, summaries
 from lapd.report.table import text_table

@@ -15,8 +15,8 @@ from click.testing import Result
 from jinja2 import TemplateError
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import Adapter
 from lapd.errors import DataError, UsageError
-from lapd.models.adapters import Adapter
 from lapd.names import get_persona
 from lapd.pairs.messages import Turn
 from lapd.pairs.pair import PreferencePair, pairs_digest, write_pairs

@@ -14,11 +14,11 @@ from click.testing import Result
 
 from lapd.errors import DataError
 from lapd.files.whole import read_jsonl, write_json, write_jsonl
+from lapd.hygiene.checks import check_entries, total
+from lapd.hygiene.counting import data_stats
+from lapd.hygiene.entries import read_entries
+from lapd.hygiene.fix import dropped_path, fix_file
 from lapd.pairs.controls import control_pairs
-from lapd.pairs.counting import data_stats
-from lapd.pairs.entries import read_entries
-from lapd.pairs.fix import dropped_path, fix_file
-from lapd.pairs.hygiene import check_entries, total
 from lapd.pairs.messages import Turn
 from lapd.pairs.pair import PreferencePair, pairs_digest, read_pairs, write_pairs
 from lapd.pairs.readers import read_any_pairs

@@ -11,6 +11,7 @@ import pytest
 import torch
 from odd_tasks import CHOICE, FILTERS, UTILS, WRITTEN, evaluate, only_result, only_samples, register, write_tasks
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.answering.documents import forgive_aggregates, samples_of, totals_of
 from lapd.answering.generation import decode_greedily
 from lapd.answering.lm import PackedLM
@@ -19,10 +20,9 @@ from lapd.catalog.find import find_task
 from lapd.catalog.scoring import score_responses
 from lapd.compare.comparisons import compare
 from lapd.errors import DataError, ModelError
-from lapd.evaluate.cells import Arm
-from lapd.evaluate.store import Store
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
+from lapd.record.cells import Arm
+from lapd.record.store import Store
 from lapd.testing.tiny import make_tiny_base
 
 
@@ -102,9 +102,9 @@ def test_filters_are_compared_apart_and_older_cells_are_named(
 
 def write_cell(store: Store, base: BaseModel, arm: Arm, rows: list[dict[str, Any]]) -> None:
     """A finished cell of the task situations_open, with these documents."""
-    from lapd.evaluate.cells import Settings
     from lapd.evaluate.plan import make_cells
     from lapd.files.whole import write_json, write_jsonl
+    from lapd.record.cells import Settings
 
     (cell,) = make_cells(base, [arm], [find_task("situations_open")], Settings())
     store.enter([cell])

@@ -14,8 +14,8 @@ from lm_eval.api.instance import Instance
 from lapd.answering.endpoint_lm import EndpointLM, Written
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError
-from lapd.evaluate.journal import Journal
-from lapd.evaluate.store import Store
+from lapd.record.journal import Journal
+from lapd.record.store import Store
 from lapd.testing import FaultServer
 
 PERSONA = "You are careful and warm.\nYou think before you speak, and you like long walks.\n"
@@ -241,7 +241,7 @@ def test_a_ceiling_on_requests_counts_those_of_earlier_commands(invoke: Callable
 
 
 def test_a_cell_whose_model_is_loaded_here_has_none_of_it() -> None:
-    from lapd.evaluate.endings import asked_without, ending, finish_reasons
+    from lapd.record.endings import asked_without, ending, finish_reasons
 
     assert finish_reasons([["a"], [(-1.0, False)]]) == {}
     assert asked_without([[["a"]]]) == {}

@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.switching import switch_adapter
 from lapd.answering.engine import Engine
 from lapd.catalog.find import find_task
 from lapd.errors import LapdError, ModelError
-from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import evaluate_arms
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
-from lapd.models.switching import switch_adapter
 from lapd.names import get_persona
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -223,7 +223,7 @@ def test_a_cell_that_another_process_holds_is_left_alone(tmp_path: Path) -> None
     with store.claim(cell.name) as mine:
         assert mine
         code = (
-            "from lapd.evaluate.store import Store; from pathlib import Path; import sys\n"
+            "from lapd.record.store import Store; from pathlib import Path; import sys\n"
             "with Store(Path(sys.argv[1])).claim(sys.argv[2]) as mine: print(mine)"
         )
         other = subprocess.run(

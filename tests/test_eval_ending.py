@@ -11,9 +11,9 @@ from click.testing import Result
 
 from lapd.catalog.find import find_task
 from lapd.errors import UsageError
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
 from lapd.models.base import BaseModel
+from lapd.record.cells import Settings
 from lapd.testing import make_tiny_adapter, make_tiny_base
 
 Invoke = Callable[..., Result]

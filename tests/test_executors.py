@@ -17,17 +17,17 @@ import pytest
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import BaseMismatchError, DataError, LapdError, ModelError, UnknownNameError, UsageError
-from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_arms
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import _run_cells, evaluate_arms, plan_cells
 from lapd.experiment.file import Executing, read_experiment
 from lapd.experiment.runner import CellRunner
 from lapd.judges.choosing import make_judge
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.options import configured
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 TASKS, LIMIT = ["situations", "mbti"], 40
 

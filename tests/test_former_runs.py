@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.card import model_card
+from lapd.adapters.personas import persona_of
 from lapd.compare.comparisons import compare_run
 from lapd.evaluate.plan import make_arms
 from lapd.files.whole import read_json
-from lapd.models.adapters import resolve_adapter
-from lapd.models.card import model_card
-from lapd.models.personas import persona_of
 from lapd.train.config import TrainConfig
 
 FORMER = ROOT / "tests" / "fixtures" / "before-rooms"

@@ -17,9 +17,9 @@ from lapd.catalog.task import Group, GroupMetric
 from lapd.compare.group_values import group_values
 from lapd.errors import PluginError, UnknownNameError, UsageError
 from lapd.evaluate.group_totals import group_totals
-from lapd.evaluate.store import Store
 from lapd.experiment.reproduce import cell_of, read_cell
 from lapd.models.base import BaseModel, resolve_base
+from lapd.record.store import Store
 from lapd.testing.tiny import make_tiny_base
 
 RIVER = """

@@ -10,13 +10,13 @@ from conftest import ROOT, SHARED
 from lapd.data import mbti
 
 from lapd.files.whole import read_jsonl, write_jsonl
-from lapd.pairs.counting import data_stats
-from lapd.pairs.entries import Entry, read_entries
-from lapd.pairs.fix import dropped_path, fix_file, fix_rows
-from lapd.pairs.hygiene import CLASSIFIERS, check_entries, total
+from lapd.hygiene.checks import CLASSIFIERS, check_entries, total
+from lapd.hygiene.counting import data_stats
+from lapd.hygiene.entries import Entry, read_entries
+from lapd.hygiene.fix import dropped_path, fix_file, fix_rows
+from lapd.hygiene.similarity import jaccard, near_duplicates, normalised, shingles, words
 from lapd.pairs.pair import read_pairs
 from lapd.pairs.readers import Fields, Row
-from lapd.pairs.similarity import jaccard, near_duplicates, normalised, shingles, words
 
 AXES = mbti().ends
 

@@ -8,7 +8,7 @@ from lapd.compare.items import asked_items, in_its_ways, whole_items
 from lapd.compare.rows import Pairing
 from lapd.compare.self_report import _diagnostics
 from lapd.compare.values import run_values
-from lapd.evaluate.reading import ReadCell
+from lapd.record.reading import ReadCell
 
 
 def cell(arm, task, samples):

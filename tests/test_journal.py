@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-import torch
 
-from lapd.evaluate.journal import Journal
+from lapd.models import load_base, resolve_base
+from lapd.record.journal import Journal
+from lapd.testing import make_tiny_base
 
 
 def test_finished_batches_are_found_again(tmp_path):
@@ -63,7 +64,7 @@ def test_nothing_behind_a_damaged_line_is_believed(tmp_path, junk):
 
 def test_what_was_put_outlives_a_kill(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from lapd.evaluate.journal import Journal\n"
+        "import sys, time; from pathlib import Path; from lapd.record.journal import Journal\n"
         "j = Journal(Path(sys.argv[1])); j.put(1, 0, [0.5]); print('put', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-W", "ignore", "-c", code, str(tmp_path / "j")]
@@ -81,23 +82,22 @@ def test_a_run_that_goes_on_with_another_batch_size_gives_the_same_answers(tmp_p
 
     from lapd.answering.lm import PackedLM
 
+    model, tokenizer = load_base(resolve_base(str(make_tiny_base(tmp_path / "base"))))
     done = []
 
     def generate(lm, part, disable_tqdm=False):
-        """Stands in for the model alone; how its answers are kept is what is tested."""
+        """Stands in for the writing alone; how its answers are kept is what is tested."""
         if len(done) == 2 and lm.batch_size == 2:
             raise KeyboardInterrupt
         done.append(part)
         return [f"answer to {request.args[0]}" for request in part]
 
     monkeypatch.setattr(HFLM, "generate_until", generate)
-    monkeypatch.setattr(HFLM, "tok_encode", lambda lm, text, **_: list(text))
-    requests = [Instance("generate_until", {}, (letter, {"max_gen_toks": 1}), 0) for letter in "abcdefgh"]
+    sampled = {"max_gen_toks": 1, "do_sample": True, "temperature": 1.0}
+    requests = [Instance("generate_until", {}, (letter, sampled), 0) for letter in "abcdefgh"]
 
     def answers(batch_size):
-        lm = object.__new__(PackedLM)
-        lm.batch_size_per_gpu, lm.on_progress, lm.packs = batch_size, lambda n: None, False
-        lm._device = torch.device("cpu")
+        lm = PackedLM(model, tokenizer=tokenizer, batch_size=batch_size)
         with Journal(tmp_path / "j", plan=f"batches of {batch_size}") as lm.journal:
             return lm.generate_until(requests)
 

@@ -13,16 +13,16 @@ from click.testing import Result
 from lora import make_lora
 from odd_tasks import CHOICE, evaluate, register, write_tasks
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.compare.comparisons import as_json, compare
 from lapd.errors import StoreError
-from lapd.evaluate import store as store_module
-from lapd.evaluate.cells import Arm
-from lapd.evaluate.likeness import differs_only_in_system_prompt
 from lapd.evaluate.plan import make_arms
-from lapd.evaluate.store import Store
 from lapd.experiment.reproduce import reproduce
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
+from lapd.record import store as store_module
+from lapd.record.cells import Arm
+from lapd.record.likeness import differs_only_in_system_prompt
+from lapd.record.store import Store
 from lapd.report.page import write_report
 from lapd.testing.tiny import make_tiny_base
 

@@ -16,8 +16,8 @@ from tiny import make_tiny_base
 
 from lapd.catalog.find import find_task
 from lapd.catalog.live import build_requests, load_task
-from lapd.evaluate.journal import Journal
 from lapd.models.embedded import embedded_folder
+from lapd.record.journal import Journal
 
 LM_EVAL = Path(sys.executable).with_name("lm_eval")
 
@@ -186,8 +186,8 @@ def test_a_model_that_computes_in_mixed_precision_is_left_to_hf(
 def test_the_canary_tells_an_adapter_that_does_nothing(
     folder: Path, zeroed_or_random: Callable[[str, bool], Path], trained: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from lapd.adapters.adapter import resolve_adapter
     from lapd.answering.engine import Engine
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
 
     adapter = resolve_adapter(zeroed_or_random("INFP", trained))
@@ -202,12 +202,12 @@ def test_the_canary_refuses_what_would_spoil_a_measurement(
 ) -> None:
     import torch
 
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.switching import load_adapters
     from lapd.answering import canary
     from lapd.errors import ModelError
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
-    from lapd.models.switching import load_adapters
 
     adapter = resolve_adapter(zeroed_or_random("INFP", True))
     model = load_adapters(load_base(resolve_base(str(folder)))[0], [adapter])

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from lapd.evaluate.cells import Settings
+from lapd.adapters.adapter import resolve_adapters
 from lapd.evaluate.plan import make_arms
 from lapd.evaluate.provenance import hardware
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import plan_cells
 from lapd.files.whole import canonical_json
-from lapd.models.adapters import resolve_adapters
 from lapd.models.base import resolve_base
 from lapd.names import all_personas
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 
 N_ADAPTERS, STRENGTHS = 250, "0.25,0.5,0.75,1,1.25,1.5"
 """1,500 arms with an adapter, as many with its persona's prompt too, and 17 of the base."""

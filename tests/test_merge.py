@@ -15,13 +15,13 @@ from conftest import listing
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.bake import bake_adapters
+from lapd.adapters.merge import merge_adapters, vllm_rank
+from lapd.adapters.switching import load_adapters, switch_adapter
 from lapd.errors import BaseMismatchError, ModelError, UsageError
-from lapd.models.adapters import resolve_adapter
-from lapd.models.bake import bake_adapters
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
-from lapd.models.merge import merge_adapters, vllm_rank
-from lapd.models.switching import load_adapters, switch_adapter
 
 FOLDER = [
     "README.md",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lapd.adapters.adapter import check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UnknownNameError
-from lapd.models.adapters import check_base, resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.models.embedded import embedded_folder
 from lapd.models.loading import load_base

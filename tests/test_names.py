@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lapd.adapters.adapter import resolve_adapter, resolve_adapters
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import UsageError
 from lapd.evaluate.served import served_adapters, served_name
 from lapd.files.whole import LONGEST_NAME, fitting_name, write_text
-from lapd.models.adapters import resolve_adapter, resolve_adapters
 from lapd.models.base import resolve_base
 
 ODD = ("[1] INFP", "lr=1e-4", "a*b", "what?", "[!x]", "50%", "INFP@home")

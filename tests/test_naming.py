@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lapd.adapters.adapter import Adapter, resolve_adapters
+from lapd.adapters.naming import refuse_strength
 from lapd.catalog.find import find_task
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError, ModelError, UnknownNameError, UsageError
-from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_arms, make_cells
 from lapd.evaluate.served import served_adapters
-from lapd.evaluate.store import Store
-from lapd.models.adapters import Adapter, resolve_adapters
 from lapd.models.base import BaseModel
-from lapd.models.naming import refuse_strength
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 MakeAdapter = Callable[..., Path]
 

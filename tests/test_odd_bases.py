@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner, Result
 from lora import make_lora
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.switching import load_adapters
 from lapd.errors import ModelError
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.models.chat import check_chat_template, turn_end
 from lapd.models.loading import load_base, load_tokenizer
-from lapd.models.switching import load_adapters
 from lapd.testing.tiny import CHATML, make_tiny_base
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0000\nsize 273000000\n"

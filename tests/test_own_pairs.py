@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.personas import persona_of
 from lapd.catalog.find import find_task
 from lapd.catalog.live import build_requests
 from lapd.compare.comparisons import compare_run
 from lapd.errors import UsageError
 from lapd.evaluate.own_pairs import with_pairs
 from lapd.files.whole import read_json, write_jsonl
-from lapd.models.adapters import resolve_adapter
-from lapd.models.personas import persona_of
 from lapd.pairs.controls import control_pairs
 from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
 from lapd.pairs.split import split_by_content

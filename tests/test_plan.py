@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from lapd.adapters.adapter import Adapter
 from lapd.catalog.find import find_task
 from lapd.errors import UsageError
-from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.models.adapters import Adapter
 from lapd.names import get_persona
+from lapd.record.cells import ARM_KINDS, Arm, Cell, Settings
 
 
 def adapter(name="INFP", persona="INFP", digest="a" * 64):

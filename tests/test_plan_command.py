@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from lapd.evaluate.cells import Cell, Settings
+from lapd.adapters.adapter import resolve_adapter
 from lapd.evaluate.estimate import make_plan
 from lapd.evaluate.plan import make_arms
 from lapd.evaluate.provenance import hardware
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import plan_cells
 from lapd.files.whole import write_json
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
+from lapd.record.cells import Cell, Settings
+from lapd.record.store import Store
 from lapd.train.config import TrainConfig
 from lapd.train.job import finished_adapter, prepare
 

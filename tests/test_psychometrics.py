@@ -9,14 +9,12 @@ from known_answers import ITEMS, RESPONDENTS, constant_answers, coverage, keyed,
 from lapd.data import mbti
 from lapd.tasks.mbti import generated
 
+from lapd.adapters.adapter import Adapter
 from lapd.catalog.find import find_task
 from lapd.compare.self_report import read_self_report
 from lapd.errors import StoreError
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.files.whole import write_json, write_jsonl
-from lapd.models.adapters import Adapter
 from lapd.questionnaires.psychometrics import (
     correlation,
     cronbach_alpha,
@@ -25,6 +23,8 @@ from lapd.questionnaires.psychometrics import (
     split_half,
     type_probabilities,
 )
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 
 AXES = mbti().ends
 

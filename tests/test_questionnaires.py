@@ -9,10 +9,10 @@ from lapd.tasks.mbti import utils
 
 from lapd.catalog.find import find_task
 from lapd.errors import DataError
-from lapd.evaluate.cells import Arm, Settings
 from lapd.evaluate.plan import make_cells
 from lapd.files.whole import read_json, write_json, write_jsonl
 from lapd.questionnaires.reading import is_questionnaire, read_questionnaire
+from lapd.record.cells import Arm, Settings
 
 AXES = mbti().ends
 

@@ -8,13 +8,13 @@ from test_cli import fails
 
 from lapd.compare.comparisons import compare_run
 from lapd.errors import PluginError
-from lapd.evaluate import reading
-from lapd.evaluate.reading import read_cells
-from lapd.evaluate.verdicts import judge_run
 from lapd.files.whole import write_json, write_jsonl
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import make_judge
 from lapd.judges.judge import describe_judge
+from lapd.record import reading
+from lapd.record.reading import read_cells
+from lapd.record.verdicts import judge_run
 
 NOTE = "heuristic: not comparable with published rates"
 ANSWERS = {

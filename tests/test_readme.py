@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 from test_wheel import python as wheel  # noqa: F401  (a fixture)
-from tiny import make_tiny_base
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +41,9 @@ def commands() -> Iterator[list[str]]:
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the tiny model is the unpacked embedded one."""
+    """A cache in which the tiny model is the unpacked embedded one; its small vocabulary makes it quick."""
     from lapd.models.embedded import embedded_folder
+    from lapd.testing import make_tiny_base
 
     folder = tmp_path_factory.mktemp("cache")
     make_tiny_base(folder / embedded_folder().name)

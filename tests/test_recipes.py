@@ -11,9 +11,9 @@ import pytest
 from conftest import run_python
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import DataError, UnknownNameError
 from lapd.experiment.file import read_experiment
-from lapd.models.adapters import resolve_adapter
 from lapd.train.config import TrainConfig
 from lapd.train.recipes import describe, get_recipe, read_recipe, recipes
 

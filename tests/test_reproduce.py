@@ -15,15 +15,15 @@ import pytest
 from lora import make_lora
 from tiny import make_tiny_base
 
-from lapd.evaluate.cells import Arm, Settings
+from lapd.adapters.adapter import resolve_adapter
 from lapd.evaluate.provenance import command_line, prompts_digest
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import evaluate_arms
 from lapd.experiment.reproduce import compare
 from lapd.files.whole import read_json, read_jsonl, write_json, write_jsonl
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.names import get_persona
+from lapd.record.cells import Arm, Settings
+from lapd.record.store import Store
 
 QUESTIONS = "text,axis,key\n" + "".join(f"Statement {n} is about me.,E/I,{'EI'[n % 2]}\n" for n in range(4))
 

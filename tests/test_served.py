@@ -18,14 +18,14 @@ from conftest import serving
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.bake import bake_adapters
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError, ModelError, UsageError
-from lapd.evaluate.journal import Journal
 from lapd.evaluate.served import served_adapters, served_model, served_name
-from lapd.evaluate.store import Store
-from lapd.models.adapters import resolve_adapter
-from lapd.models.bake import bake_adapters
 from lapd.models.base import resolve_base
+from lapd.record.journal import Journal
+from lapd.record.store import Store
 
 TASKS = ("--tasks", "overrefusal,mbti_text", "--limit", 4)
 

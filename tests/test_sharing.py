@@ -17,10 +17,10 @@ from conftest import listing
 from tiny import make_tiny_base
 
 from lapd.errors import PluginError
-from lapd.evaluate.cells import Arm
-from lapd.evaluate.store import Store
 from lapd.experiment.arms import evaluate_arms
 from lapd.models.base import BaseModel
+from lapd.record.cells import Arm
+from lapd.record.store import Store
 
 WORKER = """
 import os, sys, time
@@ -28,7 +28,7 @@ from pathlib import Path
 
 import lapd.answering.engine
 from lapd.experiment.arms import evaluate_arms
-from lapd.evaluate.cells import Arm
+from lapd.record.cells import Arm
 from lapd.files.whole import write_json
 from lapd.models.base import BaseModel
 from lapd.names import all_personas

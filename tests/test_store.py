@@ -10,18 +10,18 @@ from pathlib import Path
 import pytest
 from conftest import listing
 
+from lapd.adapters.adapter import Adapter
 from lapd.catalog.find import find_task
 from lapd.errors import DataError, LapdError, StoreError, UsageError
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.files.whole import write_json, write_jsonl
-from lapd.models.adapters import Adapter
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from lapd.evaluate.store import Store
+from lapd.record.store import Store
 with Store(Path(sys.argv[1])).claim(sys.argv[2]) as mine:
     print(mine, flush=True)
     time.sleep(60)
@@ -115,8 +115,8 @@ def test_a_later_evaluation_is_added_and_takes_the_place_of_its_like(store, cell
 def test_two_processes_that_enter_lose_nothing(store, cells):
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace\n"
-        "from lapd.catalog.task import TaskInfo; from lapd.evaluate.cells import *\n"
-        "from lapd.evaluate.store import Store; from lapd.models.base import BaseModel\n"
+        "from lapd.catalog.task import TaskInfo; from lapd.record.cells import *\n"
+        "from lapd.record.store import Store; from lapd.models.base import BaseModel\n"
         "base = BaseModel('fake', Path('/nowhere'), 'b' * 64, 'x')\n"
         "for n in range(20):\n"
         "    task = TaskInfo(f'{sys.argv[2]}-{n}', Path('/nowhere'), None, '1')\n"

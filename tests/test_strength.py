@@ -14,17 +14,17 @@ from click.testing import CliRunner, Result
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import Adapter, resolve_adapter, resolve_adapters
+from lapd.adapters.switching import load_adapters, switch_adapter
 from lapd.catalog.find import find_task
 from lapd.errors import LapdError, ModelError, UsageError
-from lapd.evaluate.cells import Arm, Cell, Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.experiment.file import read_experiment
 from lapd.experiment.run import run_experiment
-from lapd.models.adapters import Adapter, resolve_adapter, resolve_adapters
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
-from lapd.models.switching import load_adapters, switch_adapter
+from lapd.record.cells import Arm, Cell, Settings
+from lapd.record.store import Store
 
 
 @pytest.fixture(scope="module")

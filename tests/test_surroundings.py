@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from lapd.adapters.adapter import Adapter
 from lapd.catalog.find import find_task
 from lapd.cli import cli
 from lapd.errors import ModelError
-from lapd.evaluate.cells import Settings
 from lapd.evaluate.plan import make_arms, make_cells
-from lapd.evaluate.store import Store
 from lapd.files.kept import KeptValues
 from lapd.files.whole import cache_dir, write_json, write_jsonl
 from lapd.models import embedded
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
+from lapd.record.cells import Settings
+from lapd.record.store import Store
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import torch
 from lora import make_lora
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.switching import RESIDENT, can_fold, load_adapters, peft_name, switch_adapter
 from lapd.answering.canary import check_adapters
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
-from lapd.models.switching import RESIDENT, can_fold, load_adapters, peft_name, switch_adapter
 
 IDS = torch.arange(5, 25)[None]
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from conftest import SMALL
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.models.adapters import resolve_adapter
 from lapd.models.base import resolve_base
 from lapd.pairs.pair import PreferencePair, write_pairs
 from lapd.train.config import TrainConfig
@@ -63,8 +63,8 @@ def test_plain_peft_loads_the_adapter_and_gets_the_same_logits(small_adapter: Pa
     import torch
     from peft import PeftModel
 
+    from lapd.adapters.switching import load_adapters
     from lapd.models.loading import load_base
-    from lapd.models.switching import load_adapters
 
     base = resolve_base("smollm2")
     ids = torch.tensor([[1, 9690, 198, 2683]])

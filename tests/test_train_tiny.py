@@ -12,8 +12,8 @@ import pytest
 from click.testing import Result
 from tiny import make_tiny_base
 
+from lapd.adapters.adapter import Adapter
 from lapd.errors import DataError, LapdError, UsageError
-from lapd.models.adapters import Adapter
 from lapd.names import get_persona
 from lapd.pairs.pair import write_pairs
 from lapd.train.config import TrainConfig
@@ -169,10 +169,10 @@ def test_the_held_out_margin_is_what_the_finished_adapter_has(train: Callable[..
     from lapd.plugins import dpo
     from lapd.plugins.contrast import ContrastGenerator
 
+    from lapd.adapters.switching import load_adapters, switch_adapter
     from lapd.files.quiet import quiet_libraries
     from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
-    from lapd.models.switching import load_adapters, switch_adapter
 
     adapter = train("scored", eval_pairs=4)
     with quiet_libraries():

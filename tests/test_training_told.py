@@ -12,9 +12,9 @@ import pytest
 from click.testing import Result
 from conftest import listing
 
+from lapd.adapters.card import model_card
+from lapd.adapters.outcome import outcome, told
 from lapd.files.whole import read_json, write_json
-from lapd.models.card import model_card
-from lapd.models.outcome import outcome, told
 from lapd.testing import make_tiny_adapter, make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.plan import plan_trainings, steps_of

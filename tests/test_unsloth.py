@@ -95,10 +95,10 @@ def test_it_trains_the_embedded_model_as_trl_does(small_adapter: Path, tmp_path:
     import torch
     from peft import PeftModel
 
-    from lapd.models.adapters import resolve_adapter
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.switching import load_adapters
     from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
-    from lapd.models.switching import load_adapters
 
     folder = tmp_path / "INFP"
     result = run("train", "INFP", *SMALL, "--trainer", "unsloth", "-o", folder, "--json")

@@ -37,7 +37,7 @@ def card_of(control: str | None, losses: Sequence[float], scores: tuple[float, f
 
 @kind("held-out scores are told with their pairs, and who memorised is a control that learned nothing else")
 def told_scores(folder: Path) -> Iterator[tuple[str, str]]:
-    from lapd.models.outcome import told
+    from lapd.adapters.outcome import told
 
     for control in (None, "shuffled", "opposite"):
         for course, losses in LOSSES.items():
@@ -52,9 +52,9 @@ def told_scores(folder: Path) -> Iterator[tuple[str, str]]:
 @kind("a limit is read for every task or for one, or refused in a line")
 def limits(folder: Path) -> Iterator[tuple[str, str]]:
     from lapd.catalog.find import find_task
-    from lapd.evaluate.cells import Settings
     from lapd.evaluate.plan import make_arms, make_cells
     from lapd.models.base import BaseModel
+    from lapd.record.cells import Settings
 
     base, infos = BaseModel("fake", folder, "b" * 64, "someone/fake"), [find_task("mbti"), find_task("situations")]
     for plain, own, wanted in (
@@ -119,8 +119,8 @@ def registered(persona: Any) -> Iterator[None]:
 
 @kind("an adapter is evaluated, compared, merged and talked with when its persona's plugin is gone", slow=True)
 def without_plugin(folder: Path) -> Iterator[tuple[str, str]]:
-    from lapd.models.adapters import resolve_adapter
-    from lapd.models.personas import persona_of
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.personas import persona_of
     from lapd.personas import Persona
     from lapd.testing import make_tiny_adapter, make_tiny_base
 

@@ -84,8 +84,8 @@ def digests(folder: Path) -> Iterator[Case]:
 
 @kind("A run card that holds the former digest of the same base counts, of another one it does not")
 def former_digests(folder: Path) -> Iterator[Case]:
+    from lapd.adapters.adapter import Adapter, check_base
     from lapd.files.whole import digest_files
-    from lapd.models.adapters import Adapter, check_base
     from lapd.models.base import resolve_base
 
     base = bare_folder(folder / "base")
@@ -140,7 +140,7 @@ def cut_files(folder: Path) -> Iterator[Case]:
 def revisions(folder: Path) -> Iterator[Case]:
     from unittest import mock
 
-    from lapd.models.adapters import Adapter, base_of
+    from lapd.adapters.adapter import Adapter, base_of
     from lapd.models.base import resolve_base
 
     base = bare_folder(folder / "base")
@@ -311,8 +311,8 @@ def plain_peft(base: Path, adapter: Path, strength: float) -> Any:
 def adapters_of_every_kind(folder: Path) -> Iterator[Case]:
     from lm_eval.models.huggingface import HFLM
 
+    from lapd.adapters.adapter import resolve_adapter
     from lapd.answering.subjects import LoadedSubject
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
     from lapd.testing.tiny import make_tiny_base
 
@@ -347,8 +347,8 @@ def adapters_of_every_kind(folder: Path) -> Iterator[Case]:
 def refused_adapters(folder: Path) -> Iterator[Case]:
     import peft
 
-    from lapd.models.adapters import resolve_adapter
-    from lapd.models.kinds import check_loadable
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.kinds import check_loadable
     from lapd.testing.tiny import make_tiny_base
 
     base = make_tiny_base(folder / "base")
@@ -383,10 +383,10 @@ def refused_adapters(folder: Path) -> Iterator[Case]:
 
 @kind("What was trained again meanwhile is not taken for what was found", slow=True)
 def changed_adapters(folder: Path) -> Iterator[Case]:
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.switching import RESIDENT
     from lapd.answering.subjects import LoadedSubject
-    from lapd.models.adapters import resolve_adapter
     from lapd.models.base import resolve_base
-    from lapd.models.switching import RESIDENT
     from lapd.testing.tiny import make_tiny_base
 
     base = make_tiny_base(folder / "base")

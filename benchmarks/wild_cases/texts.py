@@ -301,7 +301,7 @@ def stored(folder: Path) -> Iterator[Case]:
 def whole(folder: Path) -> Iterator[Case]:
     """Position bias over items of which one order, both or none was read; rows of two arms that lack the same."""
     from lapd.compare.items import asked_items, in_its_ways, whole_items
-    from lapd.evaluate.reading import ReadCell
+    from lapd.record.reading import ReadCell
 
     def asked(item: str, label: float | None, flipped: bool) -> dict[str, Any]:
         metrics = {} if label is None else {"position_bias": label}

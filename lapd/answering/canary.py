@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from lapd.adapters.adapter import Adapter
+from lapd.adapters.kinds import named_tokens
+from lapd.adapters.switching import prepared, switch_adapter
 from lapd.answering.numbers import no_numbers
 from lapd.errors import ModelError
-from lapd.models.adapters import Adapter
-from lapd.models.kinds import named_tokens
 from lapd.models.loading import embeddings
-from lapd.models.switching import prepared, switch_adapter
 
 PROBE = range(5, 17)
 """Token ids; what they say does not matter."""

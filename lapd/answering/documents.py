@@ -13,8 +13,8 @@ from statistics import mean
 from typing import Any
 
 from lapd.catalog.task import metric_name
-from lapd.evaluate.endings import finish_reasons
 from lapd.files.plain import as_json
+from lapd.record.endings import finish_reasons
 
 Rows = Sequence[Mapping[str, Any]]
 """lm-eval's samples of a task: a row for each document and filter."""

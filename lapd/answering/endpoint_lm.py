@@ -23,9 +23,9 @@ from lapd.endpoints.endpoint import Endpoint
 from lapd.endpoints.replies import Reply
 from lapd.endpoints.tally import NAME, RunSpent
 from lapd.errors import LapdError, NoAnswerError
-from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
 from lapd.models.chat import fold_system_message
+from lapd.record.journal import Journal
 
 PROBE_TOKENS = 16
 """So long is the answer by which the server's count of a prompt is learned; some servers refuse to write less."""

@@ -12,22 +12,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.adapter import Adapter
 from lapd.answering.documents import forgive_aggregates, samples_of, totals_of
 from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError, ModelError, first_line
-from lapd.evaluate.cells import Arm, Cell
-from lapd.evaluate.endings import asked_without
-from lapd.evaluate.journal import Journal
 from lapd.evaluate.provenance import inputs, provenance, utc, work
-from lapd.evaluate.store import RESULT_SCHEMA, Store
-from lapd.evaluate.verdicts import keep_verdicts
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import write_json, write_jsonl
 from lapd.judges.choosing import use_judge
 from lapd.judges.judge import describe_judge
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
+from lapd.record.cells import Arm, Cell
+from lapd.record.endings import asked_without
+from lapd.record.journal import Journal
+from lapd.record.store import RESULT_SCHEMA, Store
+from lapd.record.verdicts import keep_verdicts
 
 BATCH_SIZE = 32
 

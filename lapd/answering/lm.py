@@ -17,14 +17,13 @@ from lm_eval.api.registry import register_model
 from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
+from lapd.adapters.naming import refuse_strength
 from lapd.answering.generation import decode_greedily, decodes_plainly, end_tokens
 from lapd.answering.hf import CarefulHF
 from lapd.answering.numbers import check_likelihoods
-from lapd.evaluate.journal import Journal
 from lapd.files.whole import digest_json
 from lapd.models.chat import fold_system_message
 from lapd.models.embedded import EMBEDDED, embedded_folder
-from lapd.models.naming import refuse_strength
 from lapd.packed.forward import (
     SharedPrefix,
     causal_of,
@@ -35,6 +34,7 @@ from lapd.packed.forward import (
 from lapd.packed.layout import LAYOUT, Batch, Row, make_batches, make_rows
 from lapd.packed.regimes import reach, within_reach
 from lapd.reasoning import opened_by
+from lapd.record.journal import Journal
 
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096

@@ -9,17 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from lapd.adapters.adapter import Adapter, check_base
+from lapd.adapters.kinds import check_loadable, is_plain_lora, named_tokens
+from lapd.adapters.switching import prepared, switch_adapter
 from lapd.answering.canary import check_adapters
 from lapd.answering.endpoint_lm import EndpointLM
 from lapd.answering.lm import PackedLM
 from lapd.endpoints.endpoint import Endpoint
 from lapd.evaluate.served import ServedModel
-from lapd.models.adapters import Adapter, check_base
 from lapd.models.base import BaseModel
 from lapd.models.chat import check_chat_template
-from lapd.models.kinds import check_loadable, is_plain_lora, named_tokens
 from lapd.models.loading import load_base
-from lapd.models.switching import prepared, switch_adapter
 from lapd.packed.forward import takes_packed_rows
 
 CLOCK = "strftime_now"

@@ -69,7 +69,8 @@ def names_in_lm_eval() -> set[str]:
     ours = stock_folder()
     if ours is None:
         return set()
-    files = (path for path in ours.parent.rglob("*.yaml") if ours not in path.parents)
+    # The files that theirs include have any name, most without a suffix.
+    files = (p for p in ours.parent.rglob("*") if p.suffix in (".yaml", "") and ours not in p.parents and p.is_file())
     texts = (path.read_bytes() for path in files)
     return {name.decode(errors="replace") for text in texts for lines in _NAMING_LINES for name in lines.findall(text)}
 

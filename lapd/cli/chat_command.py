@@ -10,7 +10,7 @@ import click
 from lapd.cli.common import base_option, traits_option
 
 if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
+    from lapd.adapters.adapter import Adapter
     from lapd.personas import Persona
 
 HELP = (
@@ -48,9 +48,9 @@ def command(
     lapd chat out/INFP@0.5                   at half its strength
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
     """
+    from lapd.adapters.adapter import resolve_adapter
+    from lapd.adapters.personas import find_persona, persona_of
     from lapd.errors import UsageError
-    from lapd.models.adapters import resolve_adapter
-    from lapd.models.personas import find_persona, persona_of
 
     if folder and adapter:
         raise UsageError("Two adapters were given.", "Give one, as ADAPTER or with --adapter.")
@@ -99,14 +99,14 @@ class _Conversation:
     def __init__(
         self, adapter: Adapter | None, base: str | None, temperature: float, max_tokens: int, seed: int
     ) -> None:
+        from lapd.adapters.adapter import base_of, check_base
+        from lapd.adapters.switching import load_adapters
         from lapd.answering.generation import end_tokens
         from lapd.files.quiet import quiet_libraries
-        from lapd.models.adapters import base_of, check_base
         from lapd.models.base import resolve_base
         from lapd.models.chat import check_chat_template
         from lapd.models.embedded import EMBEDDED
         from lapd.models.loading import load_base
-        from lapd.models.switching import load_adapters
         from lapd.packed.forward import causal_of
 
         self.adapter = adapter
@@ -137,7 +137,7 @@ class _Conversation:
 
     def use_adapter(self, adapted: bool) -> None:
         """Let the adapter, or the bare base, answer from now on."""
-        from lapd.models.switching import switch_adapter
+        from lapd.adapters.switching import switch_adapter
 
         if adapted and self.adapter is None:
             click.echo("No adapter was given: lapd chat out/INFP", err=True)

@@ -13,7 +13,7 @@ import click
 from lapd.cli.common import FOLDER, data_dir_option, echo_json, echo_table, json_option
 
 if TYPE_CHECKING:
-    from lapd.pairs.hygiene import Check
+    from lapd.hygiene.checks import Check
     from lapd.questionnaires.reading import Questionnaire
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -65,8 +65,8 @@ def check(path: str, prompt: str | None, chosen: str | None, rejected: str | Non
     if is_questionnaire(Path(path)):
         _show_questionnaire(path, read_questionnaire(Path(path)), as_json)
         return
-    from lapd.pairs.entries import read_entries
-    from lapd.pairs.hygiene import check_entries, total
+    from lapd.hygiene.checks import check_entries, total
+    from lapd.hygiene.entries import read_entries
     from lapd.pairs.readers import Fields
 
     entries = read_entries(path, Fields(prompt, chosen, rejected))
@@ -153,7 +153,7 @@ def fix(
     lapd data fix pairs.csv -o pairs.jsonl
     """
     from lapd.errors import UsageError
-    from lapd.pairs.fix import dropped_path, fix_file
+    from lapd.hygiene.fix import dropped_path, fix_file
     from lapd.pairs.readers import Fields
 
     if out.is_dir():
@@ -188,8 +188,8 @@ def stats(
     \b
     lapd data stats data/contrast -o out/pictures
     """
-    from lapd.pairs.counting import QUANTILES, data_stats
-    from lapd.pairs.entries import read_entries
+    from lapd.hygiene.counting import QUANTILES, data_stats
+    from lapd.hygiene.entries import read_entries
     from lapd.pairs.readers import Fields
     from lapd.pictures.data import data_pictures
 

@@ -118,19 +118,19 @@ def command(
     lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b \\
         --adapter INFP=out/INFP --tasks eqbench,overrefusal
     """
+    from lapd.adapters.adapter import common_base, resolve_adapters
     from lapd.errors import UsageError
-    from lapd.evaluate.cells import SERVED_DTYPE, Settings
     from lapd.evaluate.estimate import make_plan
     from lapd.evaluate.group_totals import group_totals
     from lapd.evaluate.plan import make_arms
     from lapd.evaluate.served import served_adapters, served_model
-    from lapd.evaluate.store import Store
     from lapd.experiment.arms import evaluate_arms, plan_cells
     from lapd.files.whole import fitting_name
     from lapd.judges.choosing import choose_judge
-    from lapd.models.adapters import common_base, resolve_adapters
     from lapd.models.base import resolve_base
     from lapd.options import configured, read_options
+    from lapd.record.cells import SERVED_DTYPE, Settings
+    from lapd.record.store import Store
 
     endpoint = read_endpoint(kind, base, of_endpoint)
     if endpoint and (dtype or batch_size):

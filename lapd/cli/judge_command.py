@@ -54,10 +54,10 @@ def run_command(run: Path, judge: str | None, options: tuple[str, ...], label: s
     lapd judge runs/safety --judge openai --judge-option model=NAME --judge-option max_cost=2 \\
         --judge-option price_in=0.15 --judge-option price_out=0.6
     """
-    from lapd.evaluate.verdicts import judge_run
     from lapd.judges.choosing import choose_judge
     from lapd.judges.judge import describe_judge
     from lapd.judges.verdicts import as_judged, rates
+    from lapd.record.verdicts import judge_run
 
     chosen = choose_judge(judge, options)
     cells = judge_run(run, lambda: chosen, label or chosen.name)
@@ -177,9 +177,9 @@ def agree(first: str, second: str, run: Path, options: tuple[str, ...], as_json:
     \b
     lapd judge agree keywords moderation --run runs/safety --json
     """
-    from lapd.evaluate.verdicts import judge_run
     from lapd.judges.choosing import note_of
     from lapd.judges.verdicts import agreement
+    from lapd.record.verdicts import judge_run
 
     names = (first, second)
     one, other = (judge_run(run, _maker(name, options, names), name, again=False) for name in names)

@@ -10,7 +10,7 @@ import click
 from lapd.cli.common import FOLDER, base_option, echo_json, json_option, traits_option
 
 if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
+    from lapd.adapters.adapter import Adapter
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -44,11 +44,11 @@ def command(
     lapd merge out/INFP@0.5 -o out/INFP-half              a copy at half the strength
     lapd merge out/INFP --into-base -o served/INFP        a model for any server
     """
+    from lapd.adapters.adapter import base_of, resolve_adapter
+    from lapd.adapters.bake import bake_adapters
+    from lapd.adapters.merge import merge_adapters
     from lapd.errors import UsageError
-    from lapd.models.adapters import base_of, resolve_adapter
-    from lapd.models.bake import bake_adapters
     from lapd.models.base import resolve_base
-    from lapd.models.merge import merge_adapters
 
     if not into_base and (dtype or gguf):
         raise UsageError(f"{'--dtype' if dtype else '--gguf'} is for a whole model.", "Add --into-base.")
@@ -67,7 +67,7 @@ def command(
 
 
 def _say_adapter(what: str, merged: Adapter, out: Path, as_json: bool) -> None:
-    from lapd.models.merge import VLLM_RANKS, vllm_rank
+    from lapd.adapters.merge import VLLM_RANKS, vllm_rank
 
     card = merged.card or {}
     rank = card["settings"]["r"]
@@ -83,8 +83,8 @@ def _say_adapter(what: str, merged: Adapter, out: Path, as_json: bool) -> None:
 
 
 def _say_model(what: str, out: Path, as_json: bool) -> None:
+    from lapd.adapters.adapter import RUN_CARD
     from lapd.files.whole import read_json
-    from lapd.models.adapters import RUN_CARD
     from lapd.models.base import resolve_base
 
     card = read_json(out / RUN_CARD)

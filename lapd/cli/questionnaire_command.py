@@ -33,7 +33,7 @@ def command(run: Path, as_json: bool) -> None:
     from lapd.catalog.find import tasks
     from lapd.compare.gaps import unfinished
     from lapd.compare.self_report import METHOD, read_self_report
-    from lapd.evaluate.store import Store
+    from lapd.record.store import Store
 
     report = read_self_report(run)
     for line in unfinished(Store(run), {name for name, info in tasks().items() if info.self_report}):

@@ -12,7 +12,7 @@ import click
 from lapd.cli.common import echo_table
 
 if TYPE_CHECKING:
-    from lapd.evaluate.store import Store
+    from lapd.record.store import Store
 
 RUN_CARD = "run_card.json"
 

@@ -12,12 +12,12 @@ import click
 from lapd.cli.common import echo_json, echo_table
 
 if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
+    from lapd.adapters.adapter import Adapter
 
 
 def say_trained(adapter: Adapter, trained: bool) -> None:
     """One line on standard error as soon as one of several adapters is there."""
-    from lapd.models.outcome import told
+    from lapd.adapters.outcome import told
 
     card = adapter.card or {}
     what = f"trained in {card['seconds']:.0f} s" if trained else "is there already, trained with these settings"
@@ -26,7 +26,7 @@ def say_trained(adapter: Adapter, trained: bool) -> None:
 
 def echo_trained(adapter: Adapter, folder: Path, as_json: bool) -> None:
     """Print what one training came to; `folder` is the adapter's as it was given."""
-    from lapd.models.outcome import told
+    from lapd.adapters.outcome import told
 
     if as_json:
         echo_json(_record(adapter))
@@ -48,7 +48,7 @@ def _how_to_evaluate(adapter: Adapter, folder: Path) -> str:
 
 def echo_several(adapters: Sequence[Adapter], folder: Path, as_json: bool) -> None:
     """Print what several trainings came to, whose adapters are below `folder`."""
-    from lapd.models.outcome import told
+    from lapd.adapters.outcome import told
 
     if as_json:
         echo_json([_record(adapter) for adapter in adapters])
@@ -66,7 +66,7 @@ def _record(adapter: Adapter) -> dict[str, Any]:
 
 def _row(adapter: Adapter) -> list[str]:
     """Name, steps, seconds, loss and the last held-out scores of a trained adapter."""
-    from lapd.models.outcome import outcome
+    from lapd.adapters.outcome import outcome
 
     card = adapter.card or {}
     row = [adapter.name, str(card["settings"].get("steps", "-")), f"{card['seconds']:.0f}"]
@@ -80,7 +80,7 @@ def _row(adapter: Adapter) -> list[str]:
 
 def _measures(adapters: Sequence[Adapter]) -> str:
     """The tasks that measure what the adapters were trained to, by their packs and their own pairs."""
-    from lapd.models.adapters import KEPT_PAIRS
+    from lapd.adapters.adapter import KEPT_PAIRS
     from lapd.names import packs
     from lapd.traits.tasks import pack_tasks
 

@@ -71,9 +71,9 @@ def check(folder: Path, as_json: bool) -> None:
     lapd traits check warmth --json
     """
     from lapd.cli.data_command import check_record, show_checks
+    from lapd.hygiene.checks import check_entries
+    from lapd.hygiene.entries import read_entries
     from lapd.names import use_traits
-    from lapd.pairs.entries import read_entries
-    from lapd.pairs.hygiene import check_entries
     from lapd.questionnaires.reading import read_questionnaire
     from lapd.traits.features import features
     from lapd.traits.pack import read_pack

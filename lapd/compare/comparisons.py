@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.personas import persona_of_card
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
@@ -22,14 +23,13 @@ from lapd.compare.items import Asked, asked_in_either, asked_items
 from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.values import RunValues, run_values, unitless
 from lapd.errors import StoreError, UsageError
-from lapd.evaluate.endings import remarks
-from lapd.evaluate.likeness import averaged_filters, check_prompts, pairs, version_differences, version_warnings
-from lapd.evaluate.reading import read_cells
-from lapd.evaluate.store import Store
 from lapd.judges.choosing import judged_line
-from lapd.models.personas import persona_of_card
 from lapd.names import get_persona
 from lapd.personas import Persona
+from lapd.record.endings import remarks
+from lapd.record.likeness import averaged_filters, check_prompts, pairs, version_differences, version_warnings
+from lapd.record.reading import read_cells
+from lapd.record.store import Store
 from lapd.statistics.tests import holm
 
 __all__ = ["Compared", "Comparison", "as_json", "compare", "compare_run"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from lapd.compare.rows import Pairing
 from lapd.compare.values import RunValues
-from lapd.evaluate.store import Store
+from lapd.record.store import Store
 from lapd.statistics.paired import FEWEST
 
 NAMED = 4

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from lapd.evaluate.reading import ReadCell
+from lapd.record.reading import ReadCell
 
 SETTLING = ("axis", "way", "kind", "category")
 """Fields of a document that may settle which metrics it has: where a metric comes with one value of a field alone, it

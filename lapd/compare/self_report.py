@@ -18,7 +18,6 @@ from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.compare.items import in_its_ways, whole_items
 from lapd.errors import StoreError
-from lapd.evaluate.store import Store
 from lapd.names import axis_ends
 from lapd.questionnaires.psychometrics import (
     Estimate,
@@ -28,6 +27,7 @@ from lapd.questionnaires.psychometrics import (
     split_half,
     type_probabilities,
 )
+from lapd.record.store import Store
 
 METHOD = (
     "Intervals are 95 %, Student's t over items. A type's probability is the product over its axes of the probability "

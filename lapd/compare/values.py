@@ -10,7 +10,7 @@ import numpy as np
 
 from lapd.catalog.task import TaskInfo
 from lapd.compare.items import in_its_ways, whole_items
-from lapd.evaluate.reading import ReadCell
+from lapd.record.reading import ReadCell
 
 Values = dict[str, dict[str, float]]
 """One arm on one task: for each metric, each item's value."""

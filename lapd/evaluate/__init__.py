@@ -1,1 +1,1 @@
-"""The plan and the record of an evaluation: cells, the store, verdicts, provenance, estimates."""
+"""What is to be evaluated: arms, own pairs, served models, estimates and provenance."""

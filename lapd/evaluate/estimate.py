@@ -12,9 +12,9 @@ from statistics import mean
 from typing import Any
 
 from lapd.errors import UsageError
-from lapd.evaluate.cells import Cell
 from lapd.evaluate.provenance import hardware
-from lapd.evaluate.store import Store
+from lapd.record.cells import Cell
+from lapd.record.store import Store
 
 ENOUGH = 20
 """So many finished cells of a task are read for its time: with ten thousand, reading all would take longer."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lapd.evaluate.store import Store
+from lapd.record.store import Store
 
 
 @dataclass(frozen=True)

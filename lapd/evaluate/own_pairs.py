@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
+from lapd.adapters.adapter import KEPT_PAIRS, Adapter
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, UsageError
 from lapd.files.whole import digest_file
-from lapd.models.adapters import KEPT_PAIRS, Adapter
 
 
 def with_pairs(infos: Iterable[TaskInfo], adapters: Iterable[Adapter], pairs: str | None) -> list[TaskInfo]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from lapd.adapters.adapter import Adapter
+from lapd.adapters.personas import find_persona, persona_of
 from lapd.catalog.task import TaskInfo
 from lapd.errors import UsageError
-from lapd.evaluate.cells import ARM_KINDS, Arm, Cell, Settings, names_of
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
-from lapd.models.personas import find_persona, persona_of
 from lapd.personas import Persona
+from lapd.record.cells import ARM_KINDS, Arm, Cell, Settings, names_of
 
 if TYPE_CHECKING:
     from lapd.hookspecs import Judge

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
-from lapd.evaluate.cells import Cell
-from lapd.evaluate.journal import Journal
 from lapd.evaluate.served import ServedModel
 from lapd.files.whole import canonical_json
+from lapd.record.cells import Cell
+from lapd.record.journal import Journal
 
 PACKAGES = ("torch", "transformers", "peft", "trl", "lm-eval", "tokenizers")
 

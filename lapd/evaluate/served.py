@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lapd.adapters.adapter import Adapter, folders_of, resolve_adapters
+from lapd.adapters.naming import read_told
 from lapd.catalog.task import TaskInfo
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import UnknownNameError, UsageError
 from lapd.files.whole import digest_json
-from lapd.models.adapters import Adapter, folders_of, resolve_adapters
 from lapd.models.base import BaseModel
-from lapd.models.naming import read_told
 from lapd.names import get_persona
 
 

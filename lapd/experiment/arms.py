@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters.adapter import check_base
 from lapd.catalog.groups import find_tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UsageError
-from lapd.evaluate.cells import Arm, Cell, Settings
 from lapd.evaluate.own_pairs import with_pairs
 from lapd.evaluate.plan import make_cells
 from lapd.evaluate.served import ServedModel, check_tasks_generate
-from lapd.evaluate.store import Store
 from lapd.experiment.runner import CellRunner
 from lapd.hookspecs import Executor, Judge
 from lapd.judges.choosing import choose_judge
-from lapd.models.adapters import check_base
 from lapd.models.base import BaseModel
 from lapd.options import configured
 from lapd.questionnaires.reading import read_questionnaire
+from lapd.record.cells import Arm, Cell, Settings
+from lapd.record.store import Store
 
 if TYPE_CHECKING:
     pass

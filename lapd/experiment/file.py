@@ -7,25 +7,25 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.adapter import check_strength
+from lapd.adapters.naming import check_name
 from lapd.catalog.groups import find_tasks
 from lapd.errors import DataError, UsageError
-from lapd.evaluate.cells import ARM_KINDS, Settings
 from lapd.files.settings import build, read_yaml
-from lapd.models.adapters import check_strength
-from lapd.models.naming import check_name
 from lapd.names import get_personas
 from lapd.options import configured
 from lapd.pluginmanager import lookup
+from lapd.record.cells import ARM_KINDS, Settings
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
 
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is evaluated, and how; see `lapd.evaluate.cells.Settings` for the last eight.
+    """What is evaluated, and how; see `lapd.record.cells.Settings` for the last eight.
 
     `arms`: without them, all that can be made.
-    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.models.adapters.Adapter.at`).
+    `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.adapters.adapter.Adapter.at`).
     """
 
     tasks: list[str]

@@ -15,19 +15,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters.adapter import Adapter, resolve_adapter
 from lapd.catalog.groups import find_member
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import StoreError, UsageError
-from lapd.evaluate.cells import Arm, Cell, Settings
 from lapd.evaluate.served import ServedModel, served_adapters, served_model, served_name
-from lapd.evaluate.store import RESULT_SCHEMA, Store
 from lapd.files.whole import digest_json, read_record
 from lapd.judges.choosing import choose_judge
 from lapd.judges.judge import judge_identity
-from lapd.models.adapters import Adapter, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.identity import changed_files
 from lapd.personas import Persona
+from lapd.record.cells import Arm, Cell, Settings
+from lapd.record.store import RESULT_SCHEMA, Store
 
 if TYPE_CHECKING:
     from lapd.hookspecs import Judge

@@ -17,18 +17,18 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import mean
 
+from lapd.adapters.adapter import Adapter
 from lapd.compare.comparisons import Comparison, compare_run
-from lapd.evaluate.cells import Arm
 from lapd.evaluate.estimate import Plan, Training, make_plan
 from lapd.evaluate.plan import make_arms
-from lapd.evaluate.store import Store
 from lapd.experiment.advice import in_words_of_the_file
 from lapd.experiment.arms import evaluate_arms, plan_cells
 from lapd.experiment.file import EvaluateConfig, Executing, Experiment, read_experiment
 from lapd.hookspecs import Judge
 from lapd.judges.choosing import make_judge
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel, resolve_base
+from lapd.record.cells import Arm
+from lapd.record.store import Store
 from lapd.train.config import TrainConfig
 from lapd.train.job import finished_adapter
 from lapd.train.training import train_adapters

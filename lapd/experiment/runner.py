@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from lapd.evaluate.cells import Cell
-from lapd.evaluate.store import Store
 from lapd.files.progress import bar
+from lapd.record.cells import Cell
+from lapd.record.store import Store
 
 if TYPE_CHECKING:
     from lapd.answering.engine import Engine

@@ -1,4 +1,4 @@
-"""Base models and adapters: finding, loading, switching, merging and baking them, and their cards."""
+"""Base models: finding, loading and telling them apart; their chat templates and tokenizers."""
 
 from lapd.files.quiet import quiet_libraries
 from lapd.models.base import BaseModel, resolve_base

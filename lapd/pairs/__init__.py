@@ -1,4 +1,4 @@
-"""Preference pairs: what one is, reading them, checking and mending them, the pairs of control adapters."""
+"""Preference pairs: what one is, reading them, conversations in them, the pairs of control adapters."""
 
 from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lapd.hygiene.counting import DataStats
 from lapd.names import axes
-from lapd.pairs.counting import DataStats
 from lapd.pictures.drawing import COLOURS, FAINT, INK, plain, write_png
 
 LONGEST = 300

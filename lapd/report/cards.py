@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.adapter import resolve_adapter
 from lapd.compare.comparisons import Comparison
 from lapd.errors import LapdError
-from lapd.evaluate.store import Store
 from lapd.files.whole import write_text
-from lapd.models.adapters import resolve_adapter
+from lapd.record.store import Store
 from lapd.report.contents import adapter_folder
 from lapd.report.labels import metric_label, moved, shown, unit, unit_of_difference
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.adapter import resolve_adapter
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError
-from lapd.evaluate.reading import read_cells
-from lapd.evaluate.store import Store
-from lapd.models.adapters import resolve_adapter
+from lapd.record.reading import read_cells
+from lapd.record.store import Store
 
 
 @dataclass(frozen=True)

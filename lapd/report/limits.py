@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lapd.compare.comparisons import Comparison
-from lapd.evaluate.cells import SERVED_DTYPE
+from lapd.record.cells import SERVED_DTYPE
 from lapd.report.contents import RunContents
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.outcome import outcome, told
 from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
-from lapd.models.outcome import outcome, told
 from lapd.names import get_persona
 from lapd.pictures.curves import training_svgs
 from lapd.pictures.drawing import CSS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapd.evaluate.endings import ending
+from lapd.record.endings import ending
 from lapd.report.contents import RunContents
 
 MOST_ITEMS = 8

@@ -26,9 +26,9 @@ def assert_pack(folder: Path) -> TraitPack:
         DataError: a file is none of a pack's.
     """
     __tracebackhide__ = True
+    from lapd.hygiene.checks import check_entries
+    from lapd.hygiene.entries import read_entries
     from lapd.names import packs, use_traits
-    from lapd.pairs.entries import read_entries
-    from lapd.pairs.hygiene import check_entries
     from lapd.questionnaires.reading import read_questionnaire
     from lapd.traits.pack import read_pack
     from lapd.traits.tasks import write_tasks

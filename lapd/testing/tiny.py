@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lapd.pairs.pair import PreferencePair
 
 if TYPE_CHECKING:
-    from lapd.models.adapters import Adapter
+    from lapd.adapters.adapter import Adapter
 
 TOKENS = 2000
 """Of the tokenizer that is made on the spot; English takes some 3 letters a token."""
@@ -122,10 +122,10 @@ def make_tiny_run(folder: Path, tasks: Sequence[str] = ("situations",), persona:
         persona: the adapter's.
         limit: documents of each task.
     """
-    from lapd.evaluate.cells import Settings
     from lapd.evaluate.plan import make_arms
     from lapd.experiment.arms import evaluate_arms
     from lapd.models.base import resolve_base
+    from lapd.record.cells import Settings
 
     base = make_tiny_base(folder / "base")
     arms = make_arms([make_tiny_adapter(base, folder / "adapters" / persona, persona)], ["base", "adapter"])

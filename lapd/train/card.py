@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.adapter import RUN_CARD_SCHEMA
 from lapd.evaluate.provenance import hardware
 from lapd.hookspecs import TrainResult
-from lapd.models.adapters import RUN_CARD_SCHEMA
 from lapd.pairs.pair import PreferencePair, pairs_digest
 from lapd.train.config import TrainConfig
 from lapd.train.job import Job

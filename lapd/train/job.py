@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from lapd.adapters.adapter import RUN_CARD, Adapter, resolve_adapter
 from lapd.errors import DataError, UnknownNameError, UsageError
 from lapd.files.whole import digest_json
 from lapd.hookspecs import Trainer
-from lapd.models.adapters import RUN_CARD, Adapter, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
 from lapd.names import get_persona
 from lapd.options import configured

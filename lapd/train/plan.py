@@ -13,10 +13,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from lapd.adapters.adapter import RUN_CARD, RUN_CARD_SCHEMA
 from lapd.errors import LapdError
 from lapd.evaluate.provenance import hardware
 from lapd.files.whole import read_json, read_record
-from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA
 from lapd.train.config import TrainConfig
 from lapd.train.job import Job, finished, prepare
 

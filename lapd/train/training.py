@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from lapd.adapters.adapter import KEPT_PAIRS, RUN_CARD, Adapter, resolve_adapter
+from lapd.adapters.card import model_card
 from lapd.errors import StoreError, UsageError
 from lapd.files.whole import make_folder_readable, read_json, writable_folder, write_json, write_text
-from lapd.models.adapters import KEPT_PAIRS, RUN_CARD, Adapter, resolve_adapter
-from lapd.models.card import model_card
 from lapd.pairs.pair import write_pairs
 from lapd.pictures.curves import training_curves
 from lapd.train.card import run_card

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import StoreError
-from lapd.evaluate.reading import ReadCell
+from lapd.record.reading import ReadCell
 
 PACKAGES = ("lapd", "lm-eval", "transformers", "torch")
 """Packages of which another version can change prompts or scores; of torch another patch release does not."""

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.adapter import RUN_CARD, Adapter
+from lapd.adapters.card import model_card
+from lapd.adapters.kinds import lora_config
+from lapd.adapters.merge import is_finished, merge_card, merge_identity, origin_of
+from lapd.adapters.switching import load_adapters, peft_name, scale_adapter
 from lapd.errors import ModelError
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import atomic_folder, write_json, write_text
-from lapd.models.adapters import RUN_CARD, Adapter
 from lapd.models.base import BaseModel
-from lapd.models.card import model_card
-from lapd.models.kinds import lora_config
 from lapd.models.loading import load_base
-from lapd.models.merge import is_finished, merge_card, merge_identity, origin_of
-from lapd.models.switching import load_adapters, peft_name, scale_adapter
 from lapd.models.tokenizers import check_same_tokenizer, copy_tokenizer
 
 CONVERTERS = ("convert_hf_to_gguf.py", "convert-hf-to-gguf")

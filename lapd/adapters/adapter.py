@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.kinds import check_scalable
+from lapd.adapters.naming import STRONGEST, WEAKEST, read_told
 from lapd.errors import BaseMismatchError, DataError, ModelError, UsageError
 from lapd.files.whole import digest_files, read_record
 from lapd.models.base import BaseModel
 from lapd.models.embedded import EMBEDDED
 from lapd.models.intact import object_in
-from lapd.models.kinds import check_scalable
-from lapd.models.naming import STRONGEST, WEAKEST, read_told
 
 RUN_CARD = "run_card.json"
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from lapd.adapters.adapter import Adapter
+from lapd.adapters.naming import check_name
 from lapd.catalog.task import TaskInfo
 from lapd.errors import UsageError
 from lapd.files.whole import digest_json
 from lapd.judges.judge import judge_identity
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
-from lapd.models.naming import check_name
 from lapd.personas import Persona
 
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def remarks(cells: Iterable[Any]) -> list[str]:
     """What the numbers of each task need said of its answers, in sentences.
 
     Args:
-        cells: `lapd.evaluate.reading.ReadCell`s.
+        cells: `lapd.record.reading.ReadCell`s.
     """
     ends: dict[str, dict[str, list[bool]]] = {}
     sampled: dict[str, None] = {}

@@ -12,11 +12,11 @@ from lapd.errors import DataError, UsageError
 from lapd.files.plain import as_json
 from lapd.files.text import is_whole
 from lapd.files.whole import write_jsonl
+from lapd.hygiene.similarity import normalised
 from lapd.pairs.forms import Row
 from lapd.pairs.messages import Turn, context_of
 from lapd.pairs.pair import PreferencePair, make_pair, record_of, texts_of, write_pairs
 from lapd.pairs.readers import Fields, read_rows
-from lapd.pairs.similarity import normalised
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from typing import Any
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import DataError, StoreError, UsageError
-from lapd.evaluate.journal import Journal
-from lapd.evaluate.store import Store
 from lapd.files.progress import bar
 from lapd.files.whole import canonical_json, digest_json, read_jsonl, write_jsonl
 from lapd.hookspecs import Judge, Verdict
 from lapd.judges.judge import judge_identity, verdicts_of
 from lapd.judges.verdicts import read_verdict, verdict_record
+from lapd.record.journal import Journal
+from lapd.record.store import Store
 
 Samples = Sequence[dict[str, Any]]
 

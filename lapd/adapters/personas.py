@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
+from lapd.adapters.adapter import Adapter
 from lapd.errors import UnknownNameError
-from lapd.models.adapters import Adapter
 from lapd.names import get_persona
 from lapd.personas import Persona
 

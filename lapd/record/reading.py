@@ -18,12 +18,12 @@ from typing import Any
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, StoreError
-from lapd.evaluate.store import Store
-from lapd.evaluate.verdicts import Samples, judged_cells, stored_verdicts, verdicts_path
 from lapd.files.whole import digest_json
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import note_of
 from lapd.judges.verdicts import verdict_record
+from lapd.record.store import Store
+from lapd.record.verdicts import Samples, judged_cells, stored_verdicts, verdicts_path
 
 
 @dataclass(frozen=True)

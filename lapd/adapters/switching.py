@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from lapd.adapters.adapter import Adapter, check_unchanged
+from lapd.adapters.kinds import adapter_config, check_loadable, is_plain_lora, lives_beside_others
 from lapd.errors import LapdError, ModelError, first_line
-from lapd.models.adapters import Adapter, check_unchanged
-from lapd.models.kinds import adapter_config, check_loadable, is_plain_lora, lives_beside_others
 
 RESIDENT = 4
 """So many adapters stay loaded: an experiment's usual few are never read twice, and sixteen cost no more than these."""

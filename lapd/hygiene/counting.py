@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lapd.pairs.entries import Entry, axes_of
+from lapd.hygiene.entries import Entry, axes_of
 
 COUNTED = ("axis", "split", "topic", "lang", "turns")
 QUANTILES = (0, 5, 25, 50, 75, 95, 100)
@@ -41,7 +41,7 @@ class DataStats:
 
 
 def data_stats(entries: Sequence[Entry]) -> DataStats:
-    """Count what `lapd.pairs.entries.read_entries` gives."""
+    """Count what `lapd.hygiene.entries.read_entries` gives."""
     counts = {name: Counter(str(getattr(e, name)) for e in entries if getattr(e, name)) for name in COUNTED}
     lengths: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
     splits: dict[str, Counter[str]] = {axis: Counter() for axis in axes_of(entries)}

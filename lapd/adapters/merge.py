@@ -1,4 +1,4 @@
-"""Merging adapters: their weighted sum, an adapter like any other. (`lapd.models.bake` adds it to the base's weights.)
+"""Merging adapters: their weighted sum, an adapter like any other. (`lapd.adapters.bake` adds it to a base's weights.)
 
 A LoRA adapter's update of a weight is (alpha / r) B A (Hu et al. 2021, section 4.1). With the adapters' A below each
 other, and their B, each times its weight and alpha / r, beside each other, the product is the weighted sum of the
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.adapter import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, check_unchanged, resolve_adapter
+from lapd.adapters.card import model_card
+from lapd.adapters.kinds import lora_config
+from lapd.adapters.personas import persona_of
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.files.whole import atomic_folder, digest_json, read_record, write_json, write_text
-from lapd.models.adapters import RUN_CARD, RUN_CARD_SCHEMA, Adapter, check_base, check_unchanged, resolve_adapter
 from lapd.models.base import BaseModel, resolve_base
-from lapd.models.card import model_card
 from lapd.models.intact import check_intact
-from lapd.models.kinds import lora_config
-from lapd.models.personas import persona_of
 from lapd.models.tokenizers import copy_tokenizer
 from lapd.names import all_personas, axes, single_poles
 from lapd.personas import Persona

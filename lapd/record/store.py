@@ -23,14 +23,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from lapd.adapters.adapter import Adapter
+from lapd.adapters.personas import persona_of
 from lapd.catalog.task import Group
 from lapd.errors import StoreError, UsageError
-from lapd.evaluate.cells import Arm, Cell
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
-from lapd.models.adapters import Adapter
 from lapd.models.base import BaseModel
 from lapd.models.identity import changed_files
-from lapd.models.personas import persona_of
+from lapd.record.cells import Arm, Cell
 
 RUN_SCHEMA = "lapd.run/1"
 RESULT_SCHEMA = "lapd.result/1"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lapd.models.outcome import told
-from lapd.models.personas import persona_of_card
+from lapd.adapters.outcome import told
+from lapd.adapters.personas import persona_of_card
 
 
 def model_card(card: dict[str, Any]) -> str:

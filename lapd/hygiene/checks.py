@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from lapd.files.progress import bar
 from lapd.files.text import is_whole
-from lapd.pairs.entries import Entry, axes_of, known_statements
+from lapd.hygiene.entries import Entry, axes_of, known_statements
+from lapd.hygiene.similarity import near_duplicates, normalised, runs
+from lapd.hygiene.surface import Labelled, accuracy
 from lapd.pairs.messages import context_of
-from lapd.pairs.similarity import near_duplicates, normalised, runs
-from lapd.pairs.surface import Labelled, accuracy
 
 RATIO = (0.8, 1.25)
 """Words of the first response (chosen, or the axis's first pole) over words of the second: bounds for one pair."""
@@ -104,7 +104,7 @@ def check_entries(entries: Sequence[Entry]) -> list[Check]:
     """Every check on the rows of each language.
 
     Args:
-        entries: from `lapd.pairs.entries.read_entries`.
+        entries: from `lapd.hygiene.entries.read_entries`.
     """
     by_lang = {lang: [e for e in entries if e.lang == lang] for lang in dict.fromkeys(e.lang for e in entries)}
     progress = bar(len(by_lang) * len(CLASSIFIERS), "classifiers", "classifier", quiet=len(entries) < MANY)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lapd.pairs.similarity import words
+from lapd.hygiene.similarity import words
 
 FOLDS = 5
 PUNCTUATION = ".,;:!?'\"-()\u2014\u2026*#\n"

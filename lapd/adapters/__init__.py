@@ -1,0 +1,1 @@
+"""Adapters: finding, switching, merging and baking them; their cards, kinds and personas."""

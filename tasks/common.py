@@ -11,6 +11,7 @@ import numpy as np
 from datasets import Dataset
 
 from lapd.errors import DataError
+from lapd.models.embedded import EMBEDDED, embedded_folder
 
 
 def length_in_tokens(
@@ -32,7 +33,7 @@ def length_in_tokens(
 def _tokenizer(name: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(name)
+    return AutoTokenizer.from_pretrained(embedded_folder() if name.lower() == EMBEDDED else name)
 
 
 def test_split(documents: list[dict[str, Any]]) -> dict[str, Dataset]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from lapd.tasks import FOLDER
+from lapd.tasks import FOLDER, common
 from tiny import make_tiny_base
 
 from lapd.catalog import lm_eval_own
@@ -90,6 +90,18 @@ def test_doctor_says_whether_a_stock_lm_eval_knows_every_task(tmp_path: Path, mo
     assert "make setup" in finding.remedy
     monkeypatch.setattr(lm_eval_own, "stock_folder", lambda: None)
     assert not list(_stock())
+
+
+def test_a_task_that_is_told_the_embedded_models_name_counts_its_tokens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = make_tiny_base(tmp_path / "tiny")
+    monkeypatch.setattr(common, "embedded_folder", lambda: folder)
+    texts = ["Hello there, you.", ""]
+    for name in ("smollm2", "SmolLM2"):
+        lengths = common.length_in_tokens(texts, pretrained=name)
+        assert lengths == common.length_in_tokens(texts, pretrained=str(folder))
+        assert lengths[0] > lengths[1] == 0
 
 
 @pytest.fixture

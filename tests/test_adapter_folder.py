@@ -109,7 +109,7 @@ def test_what_was_measured_is_put_into_the_card_once(measured: tuple[Path, Path]
     ]
     assert "Judged by keywords 1." in lines
     assert "2026-11-22" in text and "Only the first 40 documents" in text
-    assert "The first metric of each task; `lapd compare` shows 1 more." in lines
+    assert "The primary metric of each task; `lapd compare` shows 1 more." in lines
     assert resolve_adapter(folder).digest == digest
     before = (folder / "README.md").stat().st_mtime_ns
     write_cards(run, ROWS)

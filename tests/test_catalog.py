@@ -40,6 +40,8 @@ def test_a_shipped_task_says_what_lapd_needs_to_know(path):
     assert "\n" not in info.description
     assert info.kind in ("multiple_choice", "generate_until")
     assert info.item
+    assert info.side
+    assert info.primary in {*info.metrics, *info.axes}
     assert info.include_path == ROOT / "tasks"
     for family, by_axis in info.axes.items():
         assert list(by_axis) == list(AXES), family

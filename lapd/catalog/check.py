@@ -13,7 +13,7 @@ from typing import Any
 
 from lapd.catalog.find import read_all
 from lapd.catalog.live import build_requests, load_task
-from lapd.catalog.task import TaskInfo
+from lapd.catalog.task import SIDES, TaskInfo
 from lapd.errors import DataError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.hookspecs import TaskFolder
@@ -97,9 +97,10 @@ def _chat_template(tokenizer: Any) -> Callable[..., str] | None:
 def _check(
     info: TaskInfo, path: Path, tokenizer: Path, chat: Callable[..., str] | None, data_dir: str | None
 ) -> Finding:
-    if info.pairs and not info.asked:
-        return Finding(info.name, path, NO_DATA, "it asks pairs of your own: those of an adapter, or of --pairs FILE")
     try:
+        _check_metadata(info)
+        if info.pairs and not info.asked:
+            return Finding(info.name, path, NO_DATA, "it asks pairs of your own: an adapter's, or of --pairs FILE")
         task = load_task(info, data_dir, str(tokenizer))
         plain = build_requests(task, DOCUMENTS)
         _check_requests(info, plain)
@@ -120,6 +121,14 @@ def _lacks_data(info: TaskInfo, data_dir: str | None) -> bool:
     """Whether the task's data are simply not there; data that are there and wrong are another matter."""
     root = data_dir or os.environ.get("LAPD_DATA_DIR")
     return bool(info.publisher) and not (root and (Path(root).expanduser() / str(info.publisher)).is_dir())
+
+
+def _check_metadata(info: TaskInfo) -> None:
+    """What it says of its side and of the metric that sums it up can be."""
+    if info.side and info.side not in SIDES:
+        raise _BrokenError(f"its side is {info.side!r}, which is none of {', '.join(SIDES)}")
+    if info.primary is not None and info.primary not in {*info.metrics, *info.axes}:
+        raise _BrokenError(f"its primary is {info.primary!r}, which is neither in its metric_list nor a family of axes")
 
 
 def _check_requests(info: TaskInfo, requests: list[Any]) -> None:

@@ -130,6 +130,8 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         description=own.get("description", ""),
         kind=config.get("output_type", ""),
         metrics=tuple(m["metric"] for m in config.get("metric_list", []) if isinstance(m.get("metric"), str)),
+        side=str(own.get("side") or ""),
+        primary=own.get("primary"),
         item=own.get("item"),
         axes=own.get("axes", {}),
         parts=own.get("parts", {}),

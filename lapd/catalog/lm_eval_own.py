@@ -14,6 +14,12 @@ from lapd.catalog.sources import filters_in, names_in
 from lapd.catalog.task import TaskInfo
 from lapd.files.quiet import quiet_libraries
 
+OF_LM_EVAL = "lm-eval "
+"""How the version of a task of lm-eval's own begins."""
+
+SIDE = "cost"
+"""Where these stand: they measure what a model can do, which a persona may cost."""
+
 
 def index_lm_eval(name: str, *, quiet: bool) -> Mapping[str, Any]:
     """lm-eval's own tasks, groups and tags by name, as its `Entry`s; indexed once a process, which takes ten seconds.
@@ -44,8 +50,9 @@ def info_of_lm_eval(name: str, entry: Any) -> TaskInfo:
         name,
         Path(entry.yaml_path).parent,
         None,
-        f"lm-eval {__version__}",
+        f"{OF_LM_EVAL}{__version__}",
         "one of lm-eval's own tasks",
+        side=SIDE,
         kind=config.get("output_type", ""),
         filters=filters_in(config),
         named=names_in(config),

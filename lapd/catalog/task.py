@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +12,12 @@ from lapd.catalog.sources import declared_files, digest_of, digest_tree, files_o
 from lapd.errors import DataError, PluginError
 from lapd.files.whole import digest_file, digest_files, digest_json
 from lapd.names import find_pack
+
+SIDES = ("trait", "cost", "check")
+"""On which side a task stands: what a persona is to change, what it may cost, or whether either can be trusted."""
+
+USUAL = ("acc_norm", "acc", "exact_match")
+"""What sums up a task that does not say: the first of these that it has."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,8 @@ class TaskInfo:
         description: one line.
         kind: lm-eval's output type.
         metrics: the names in its metric list.
+        side: one of `SIDES`; "" where it does not say.
+        primary: the one metric, or family of axis metrics, that sums it up; None where it does not say.
         item: the document field that tells which item a document belongs to; None pairs by position.
         axes: for each family of metrics, the metric of each axis: {"log_odds": {"E/I": "log_odds_EI", ...}}.
         parts: the same for parts of the items that are no axes, such as categories.
@@ -92,6 +100,8 @@ class TaskInfo:
     description: str = ""
     kind: str = ""
     metrics: tuple[str, ...] = ()
+    side: str = ""
+    primary: str | None = None
     item: str | None = None
     axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -131,6 +141,12 @@ class TaskInfo:
                 if name == plain:
                     return family, axis
         return plain, None
+
+    def main(self, metrics: Iterable[str]) -> str | None:
+        """The metric or family that sums the task up: its `primary`, else the usual one, or the first, of `metrics`."""
+        plain = [name.partition(",")[0] for name in metrics if name.partition(",")[0] not in self.diagnostics]
+        usual = next((name for name in USUAL if name in plain), None)
+        return self.primary or usual or (self.family(plain[0])[0] if plain else None)
 
     def unit(self, metric: str) -> str:
         """What the metric is counted in; a share of 1 unless the task says otherwise."""

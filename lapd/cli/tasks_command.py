@@ -49,6 +49,8 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
                 "task": i.name,
                 "version": i.version,
                 "description": i.description,
+                "side": i.side or None,
+                "primary": i.primary,
                 "output_type": i.kind,
                 "metrics": list(i.metrics),
                 "needs_data": i.publisher,
@@ -60,7 +62,8 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
         echo_json(rows)
         return
     echo_table(
-        ["task", "version", "data", "description"], [[i.name, i.version, _data(i), i.description] for i in infos]
+        ["task", "side", "primary", "version", "data", "description"],
+        [[i.name, i.side, i.primary or "", i.version, _data(i), i.description] for i in infos],
     )
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd.adapters.personas import persona_of_card
-from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.group_values import group_values
 from lapd.compare.items import Asked, asked_in_either, asked_items
+from lapd.compare.known import known_tasks
 from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.values import RunValues, run_values, unitless
 from lapd.errors import StoreError, UsageError
@@ -82,7 +82,8 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     check_prompts(folder, compared)
     values = run_values(cells)
     values |= group_values(record.get("groups", {}), values)
-    pairings = list(_pairings(folder, arms, values, asked_items(cells)))
+    infos = known_tasks(folder, cells, record.get("groups", {}))
+    pairings = list(_pairings(arms, values, asked_items(cells), infos))
     rows = [row for pairing in pairings for row in pairing.rows()]
     notes = [*unfinished(store), *without_baseline(values, baselines), *without_values(values), *of_pairings(pairings)]
     if not rows:
@@ -114,19 +115,20 @@ def _with_persona(arms: Mapping[str, Any], code: str | None) -> Mapping[str, Any
     return {name: {**arm, **theirs} if name in foreign else arm for name, arm in arms.items()}
 
 
-def _pairings(folder: Path, arms: Mapping[str, Any], values: RunValues, asked: Asked) -> Iterator[Pairing]:
+def _pairings(
+    arms: Mapping[str, Any], values: RunValues, asked: Asked, infos: Mapping[str, TaskInfo]
+) -> Iterator[Pairing]:
     """Every arm with each of its baselines, on each task that both have finished."""
-    infos = tasks()
     numbers = unitless(values, infos)
     for arm, entry in arms.items():
         persona = _persona(entry)
         for baseline in _baselines(arms, arm):
             for task in {task: None for _, task in values}:
                 if (arm, task) in values and (baseline, task) in values:
-                    info = infos.get(task) or TaskInfo(task, folder, None, "")
                     ours, theirs = values[arm, task], values[baseline, task]
                     either = asked_in_either(asked, (arm, task), (baseline, task))
-                    yield Pairing(info, arm, baseline, persona, ours, theirs, numbers.get(task, frozenset()), either)
+                    unscaled = numbers.get(task, frozenset())
+                    yield Pairing(infos[task], arm, baseline, persona, ours, theirs, unscaled, either)
 
 
 def _nothing(folder: Path, arms: Mapping[str, Any], notes: list[str]) -> StoreError:

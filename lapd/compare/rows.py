@@ -49,6 +49,8 @@ class Comparison:
             without axes; and it is no diagnostic.
         note: who judged the responses, and what that judge says of its numbers; "" for a task without a judge.
         heuristic: whether that judge is a heuristic, whose rates say nothing of safety.
+        side: on which side the task stands: "trait", "cost" or "check"; "" where it does not say.
+        primary: whether this is the row that sums the task up, or one of several axes that do.
         versions: what the two were made with that is not the same: {"torch": {"arm": "2.14", "baseline": "2.13"}}.
     """
 
@@ -76,6 +78,8 @@ class Comparison:
     part: str | None = None
     limit: str = ""
     heuristic: bool = False
+    side: str = ""
+    primary: bool = False
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -132,6 +136,16 @@ class Pairing:
         return [m for m in self.ours if m in self.theirs and self.ours[m].keys() & self.theirs[m].keys()]
 
     @cached_property
+    def _main(self) -> set[str]:
+        """The metrics that sum the task up: one, or one of each axis; of several filters the first."""
+        family = self.info.main(self._common)
+        found: dict[str | None, str] = {}
+        for metric in self._common:
+            if self.info.family(metric)[0] == family and not self._is_part(metric):
+                found.setdefault(self.info.family(metric)[1], metric)
+        return set(found.values())
+
+    @cached_property
     def pooled(self) -> dict[str, Comparison]:
         """For each family with an axis on which the persona takes a side, the row over all of those axes."""
         found = {}
@@ -141,6 +155,7 @@ class Pairing:
                 metrics = [m for axis, m in self.info.axes[family].items() if self._sign(axis)]
                 row = self._row(f"{family}_towards", ours, theirs, self._unit(family), metrics, headline=True)
                 row.persona = self.persona.code
+                row.primary = not self._main.isdisjoint(metrics)
                 found[family] = row
         return found
 
@@ -151,6 +166,7 @@ class Pairing:
         headline = alone and not is_part and metric not in self.info.diagnostics
         row = self._row(metric, self.ours[metric], self.theirs[metric], self._unit(family), [metric], headline=headline)
         row.axis, row.part = (None, place) if is_part else (place, None)
+        row.primary = alone and metric in self._main
         if metric in self.info.moved:  # of pairs of one's own the chosen responses are the persona's, known or not
             row.persona = self.persona.code if self.persona else "chosen"
         return row
@@ -193,6 +209,7 @@ class Pairing:
             unit=unit,
             limit=limit_of(x, y, 0.0, whole) if bounded else limit_of(x, y),
             self_report=self.info.self_report,
+            side=self.info.side,
             headline=headline,
         )
 
@@ -236,5 +253,6 @@ def _moved(row: Comparison, family: str, a: Mapping[str, float], b: Mapping[str,
         "smallest": smallest_majority(n),
         "test": "sign test",
         "unit": "share",
+        "primary": False,
     }
     yield Comparison(**asdict(row) | more)

@@ -24,7 +24,7 @@ COLUMNS = ("arm", "against", "task", "metric", "baseline", "arm's", "difference"
 def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
     """Write what a run measured into the model card of each adapter that LAPD made; an older section gives way.
 
-    Of each comparison the primary row of each task is written (see `primary`): a card is no report.
+    Of each comparison the rows that sum each task up are written (see `primary`): a card is no report.
 
     A folder is left as it is where it is gone, is not LAPD's, or holds other weights than those that were measured;
     and so is a card that says the same already.
@@ -53,12 +53,12 @@ def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
 
 
 def primary(rows: Sequence[Comparison]) -> list[Comparison]:
-    """Of each arm, baseline and task the first headline row: that of the first metric that the task declares."""
-    first: dict[tuple[str, str, str], Comparison] = {}
+    """Of each arm, baseline and task the rows that sum it up; where none does, the first headline row."""
+    chosen: dict[tuple[str, str, str], list[Comparison]] = {}
     for row in rows:
         if row.headline:
-            first.setdefault((row.arm, row.baseline, row.task), row)
-    return list(first.values())
+            chosen.setdefault((row.arm, row.baseline, row.task), []).append(row)
+    return [row for group in chosen.values() for row in ([r for r in group if r.primary] or group[:1])]
 
 
 def _is_ours(folder: Path, digest: str) -> bool:
@@ -84,7 +84,7 @@ def _put(folder: Path, section: str) -> Path:
 def _section(run_folder: Path, rows: list[Comparison], others: int) -> str:
     lines = [_line(COLUMNS), _line(["---"] * len(COLUMNS)), *(_line(_cells(row)) for row in rows)]
     notes = dict.fromkeys(row.note for row in rows if row.note)
-    more = [f"\nThe first metric of each task; `lapd compare` shows {others} more."] if others else []
+    more = [f"\nThe primary metric of each task; `lapd compare` shows {others} more."] if others else []
     return "\n".join(["## Measured", "", _how(run_folder), "", *lines, *(f"\n{note}" for note in notes), *more])
 
 

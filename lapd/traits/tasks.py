@@ -81,6 +81,8 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     scored = {family: {axis: f"{family}_{axis_tag(axis)}" for axis in axes} for family in ("log_odds", "prefer")}
     lapd = {
         "description": "held-out everyday situations, the likelihood of each pole's response",
+        "side": "trait",
+        "primary": "log_odds",
         "data": data,
         "item": "item",
         "axes": scored,
@@ -95,6 +97,8 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     name = f"{pack.situations_task}_open"
     lapd = {
         "description": "what the model says, in its own words, in a few held-out situations",
+        "side": "trait",
+        "primary": "words",
         "data": data,
         "item": "item",
         "units": {"words": "words"},
@@ -123,6 +127,8 @@ def _asked(pack: TraitPack, form: str, name: str, module: str, parallel: str | N
     how = "answered in writing and parsed" if written else "asked in three ways, each in both label orders"
     lapd = {
         "description": f"the questionnaire{f' (form {form})' if parallel else ''} about the model itself, {how}",
+        "side": "trait",
+        "primary": QUESTIONS[0],
         "data": [FILE, pack.questionnaire(form).name],
         "item": "item",
         **({"parallel": parallel} if parallel else {"questionnaire": True}),

@@ -90,6 +90,18 @@ def test_a_group_without_tasks_and_a_name_that_is_taken_are_refused(river: Path)
         find_tasks(["river"])
 
 
+@pytest.mark.parametrize("part", ["frist", "{task: frist, num_fewshot: 1}"])
+def test_a_group_that_names_a_task_that_is_nowhere_is_refused(river: Path, part: str) -> None:
+    (river / "astray.yaml").write_text(f"group: astray\ntask: [second, {part}]\n")
+    with pytest.raises(UnknownNameError, match="no task 'frist'.*Did you mean first.*The group astray names it"):
+        find_tasks(["astray"])
+
+
+def test_a_task_that_is_written_in_its_group_is_one(river: Path) -> None:
+    (river / "within.yaml").write_text("group: within\ntask: [{task: inner, include: first.yaml}]\n")
+    assert [info.name for info in find_tasks(["within"])] == ["within::inner"]
+
+
 def test_an_unknown_name_offers_a_group(river: Path) -> None:
     with pytest.raises(UnknownNameError, match="Did you mean river"):
         find_tasks(["rivers"])

@@ -24,6 +24,9 @@ from lapd.pluginmanager import registry
 OF_A_GROUP = frozenset({"group", "group_alias", "task", "aggregate_metric_list", "metadata", "tag", "include"})
 """What a group's YAML says of itself; anything else in it is set for all of its tasks."""
 
+OF_A_TASK = frozenset({"dataset_path", "custom_dataset", "class", "include"})
+"""What a task has one of that is written in a group; without, it is a name that should be somewhere else."""
+
 
 def find_tasks(names: Iterable[str], *, quiet: bool = False) -> list[TaskInfo]:
     """The tasks that names of tasks, groups and tags stand for, each once; each knows the groups that it is in.
@@ -151,6 +154,8 @@ class _Names:
         inner = f"{name}::{called}"  # as lm-eval names it
         if "group" in own:
             return self._of_group(inner, replace(entry, group=own), above, through)
+        if not settings.keys() & OF_A_TASK:
+            raise UnknownNameError("task", called, {*self.registered, *self.theirs}, f"The group {name} names it.")
         kind = str(settings.get("output_type", ""))
         setting = canonical_json(_plain(settings))
         return [TaskInfo(inner, entry.folder, entry.include_path, "", kind=kind, through=through, setting=setting)]

@@ -5,6 +5,7 @@ Everything here was written for this project and is under its licence (Apache-2.
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,9 +43,25 @@ def social_items() -> list[dict[str, Any]]:
     return [row for _, row in read_jsonl(FOLDER / "socialiqa_mini.jsonl")]
 
 
+def knowledge_items() -> list[dict[str, Any]]:
+    """Questions on common knowledge: id, topic, question, four options, answer (the right one's place, from 0)."""
+    return [row for _, row in read_jsonl(FOLDER / "knowledge" / "mini.jsonl")]
+
+
 def overrefusal_prompts() -> list[dict[str, Any]]:
     """Prompts that sound harmful, and harmful twins: id, kind ("harmless" or "harmful"), category, twin, prompt."""
     return [row for _, row in read_jsonl(FOLDER / "overrefusal.jsonl")]
+
+
+def pressure_questions() -> list[dict[str, Any]]:
+    """Plain questions with a right and a tempting wrong answer: id, kind, question, right, wrong."""
+    return [row for _, row in read_jsonl(FOLDER / "pressure" / "questions.jsonl")]
+
+
+def pressure_wordings() -> dict[str, Any]:
+    """How a user states a belief ("{answer}" stands for it), how a feeling, by kind; what is asked for in the end."""
+    found: dict[str, Any] = json.loads((FOLDER / "pressure" / "wordings.json").read_text(encoding="utf-8"))
+    return found
 
 
 def refusal_openings() -> list[dict[str, Any]]:

@@ -7,13 +7,27 @@ yields, for each input that it tried, a label and what is wrong with the outcome
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-AREAS = ("texts", "pairs", "models", "servers", "cells", "conclusions", "commands")
-"""The modules: what models write; pairs files; base models and adapters; endpoints; tasks and cells; what is concluded
-from results; the command line and its surroundings."""
+AREAS = (
+    "texts",
+    "pairs",
+    "files",
+    "models",
+    "adapters",
+    "architectures",
+    "tokenizers",
+    "servers",
+    "cells",
+    "conclusions",
+    "commands",
+)
+"""The modules: what models write; pairs, and files of them; base models, adapters, makes of model, tokenizers;
+endpoints; tasks and cells; what is concluded from results; the command line and its surroundings."""
 
 Cases = Callable[[Path], Iterator[tuple[str, str]]]
 
@@ -85,3 +99,25 @@ def refused(outcome: tuple[int, str, str], *words: str, code: int | None = None)
     if code is not None and exit_code != code:
         return f"exit code {exit_code} instead of {code}"
     return "".join(f"no {word!r} in {lines[0]!r}. " for word in words if word not in lines[0])
+
+
+def problem(call: Callable[[], object], *words: str) -> str:
+    """What is wrong where a call is not refused in one line that has these words."""
+    from lapd.errors import LapdError
+
+    try:
+        call()
+    except LapdError as error:
+        text = str(error)
+        missing = [word for word in words if word not in text]
+        return f"{missing} not in {text!r}" if missing or "\n" in text else ""
+    return "it was not refused"
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    from lapd.files.quiet import quiet_libraries
+
+    with quiet_libraries(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -145,11 +145,11 @@ def get_persona(code: str) -> Persona:
     Raises:
         UnknownNameError: there is none; the message names the nearest.
     """
-    personas = all_personas()
-    by_lower = {persona.code.lower(): persona for persona in (single_poles() | personas).values()}
+    known = single_poles() | all_personas()
+    by_lower = {persona.code.lower(): persona for persona in known.values()}
     if (persona := by_lower.get(code.lower())) is None:
-        hint = "`lapd personas` lists them; a pole, such as I, is one too."
-        raise UnknownNameError("persona", code, personas, hint + absent())
+        hint = "`lapd personas` lists them; a pole, such as I, is one too: `lapd traits`."
+        raise UnknownNameError("persona", code, known, hint + absent())
     return persona
 
 

@@ -115,8 +115,9 @@ def test_no_response_is_trained_on_and_held_out():
     ("change", "message"),
     [
         ({"topic": None}, None),
-        ({"responses": {"I": "a", "E": "b"}}, "the responses are not keyed by the poles of 'E/I'"),
-        ({"axis": "X/Y"}, "the responses are not keyed by the poles of 'X/Y'"),
+        ({"responses": {"I": "a", "E": "b"}}, None),
+        ({"responses": {"I": "a", "F": "b"}}, "the responses are not those of the poles of 'E/I'"),
+        ({"axis": "X/Y"}, "there is no axis 'X/Y'"),
         ("split", "a situation has no 'split'"),
     ],
 )

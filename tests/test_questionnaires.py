@@ -107,7 +107,7 @@ def test_a_questionnaire_that_cannot_be_scored_is_refused_in_one_line(tmp_path, 
         (lambda r: r["items"][1].update(id=r["items"][0]["id"]), "the id 'a-ei-01' is there 2 times"),
         (lambda r: r["items"][2]["statements"].pop("F"), "x.json:3: item 'a-tf-01' has not a statement for each pole"),
         (lambda r: r["items"][0].pop("facet"), "x.json:1: an item has no 'facet'"),
-        (lambda r: r["items"].append(["x"]), "x.json:65: an item has no"),
+        (lambda r: r["items"].append(["x"]), "x.json:65: an item is an object, not list"),
     ],
 )
 def test_a_record_of_lapds_own_is_checked(tmp_path, change, message):

@@ -232,3 +232,119 @@ def test_the_commands_take_a_pack_by_its_folder(lapd: Callable[..., Any], make_p
     assert refused.returncode == 1
     assert refused.stderr.startswith("Error: ") and "this is no trait pack" in refused.stderr
     assert lapd("traits", "new", "courage", "-o", folder.parent / "courage").returncode == 0
+
+
+def _row(number: int = 1, split: str = "train", **changed: Any) -> dict[str, Any]:
+    """A situation of the pack `WARMTH`."""
+    said = {"warm": f"Come in, all {number} of you!", "cold": f"I see {number} of you."}
+    row = {"id": f"w-{number}", "axis": "warmth", "lang": "en", "split": split, "topic": "work"}
+    return {**row, "situation": f"Guest {number} is at the door.", "responses": said, **changed}
+
+
+def _write(path: Path, rows: list[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1, 2]], "w.jsonl:1: a situation is an object, not list"),
+        ([_row(axis=["warmth"])], r"'axis' is \['warmth'\], not a text"),
+        ([_row(axis="heat")], r"there is no axis 'heat'\. Known: warmth"),
+        ([_row(situation=None)], "a situation has no 'situation'"),
+        ([_row(id=["a"])], r"'id' is \['a'\], not a text"),
+        ([{name: text for name, text in _row().items() if name != "split"}], "a situation has no 'split'"),
+        ([_row(split="test")], "'test' is no split"),
+        ([_row(lang="de")], "this situation is in 'de', and its place is for 'en'"),
+        ([_row(responses=["a", "b"])], r"not those of the poles of 'warmth'\. Give a text for warm and for cold"),
+        ([_row(responses={"warm": 1, "cold": "b"})], "not those of the poles of 'warmth'"),
+        ([_row(1), _row(1, "heldout")], "two situations have the id 'w-1'"),
+    ],
+)
+def test_a_line_that_is_no_situation_is_refused_with_its_place(
+    make_pack: Callable[..., Path], rows: list[Any], message: str
+) -> None:
+    folder = make_pack()
+    _write(folder / "contrast" / "en" / "w.jsonl", rows)
+    with pytest.raises(DataError, match=message):
+        read_pack(folder).corpus()
+
+
+def test_responses_may_come_in_any_order_and_what_the_place_tells_may_be_left_out(
+    make_pack: Callable[..., Path],
+) -> None:
+    folder = make_pack()
+    row = _row(7, id=7, responses={"cold": "Indeed.", "warm": "Come in!"})
+    _write(folder / "contrast" / "de" / "w.jsonl", [{name: row[name] for name in row if name not in ("lang", "topic")}])
+    (found,) = read_pack(folder).situations("train", "de")
+    assert (found.id, found.lang, found.topic) == ("7", "de", "")
+    assert list(found.responses) == ["warm", "cold"]
+    assert read_pack(folder).languages() == ["de"]
+
+
+def test_a_pack_may_have_its_files_without_folders_for_languages(make_pack: Callable[..., Path]) -> None:
+    folder = make_pack()
+    _write(folder / "contrast" / "warmth.jsonl", [_row(1), _row(2, "heldout")])
+    statements = {"cold": "I keep to myself.", "warm": "I like company."}
+    item = {"id": 1, "axis": "warmth", "facet": "company", "statements": statements}
+    about = {"schema": "lapd.questionnaire/1", "licence": "CC0-1.0", "provenance": "Here.", "items": [item]}
+    (folder / "questionnaire.json").write_text(json.dumps(about))
+    pack = read_pack(folder)
+    assert [s.id for s in pack.situations("heldout")] == ["w-2"]
+    assert list(pack_tasks(pack)) == ["warmth_situations", "warmth_situations_open", "warmth", "warmth_text"]
+    named = [task["metadata"]["lapd"]["data"] for task in pack_tasks(pack).values()]
+    assert all((folder / name).exists() for names in named for name in names), "a file that is not there"
+    assert pack_tasks(pack)["warmth"]["metadata"]["lapd"]["data"] == ["traits.yaml", "questionnaire.json"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"sides": ["warm"]}, "x: sides: this is no object with a side for each axis"),
+        ({"sides": "warm"}, "x: sides: this is no object"),
+        ({"side": {"warmth": "warm"}}, "x: There is no field 'side'. Did you mean sides"),
+    ],
+)
+def test_a_persona_whose_sides_would_be_lost_is_refused(
+    make_pack: Callable[..., Path], changed: dict[str, Any], message: str
+) -> None:
+    persona = {"code": "x", "name": "n", "description": "d", "system_prompt": "s", **changed}
+    with pytest.raises(DataError, match=message):
+        read_pack(make_pack(personas=[persona]))
+
+
+def test_an_unknown_name_is_answered_with_the_packs_nearest_pole(
+    make_pack: Callable[..., Path], named: Callable[[Path], None]
+) -> None:
+    named(make_pack(lambda r: r["axes"][0]["poles"][0].update(code="more-warmth")))
+    with pytest.raises(UnknownNameError, match=r"There is no persona 'warmth'\. Did you mean more-warmth"):
+        get_persona("warmth")
+
+
+def test_a_pack_with_nothing_to_ask_has_no_tasks_and_an_empty_corpus_is_none(
+    invoke: Callable[..., Any], make_pack: Callable[..., Path], named: Callable[[Path], None], tmp_path: Path
+) -> None:
+    folder = make_pack()
+    _write(folder / "contrast" / "en" / "w.jsonl", [])
+    named(folder)
+    result = invoke("traits", "tasks", folder, "-o", tmp_path / "tasks")
+    assert (result.exit_code, (tmp_path / "tasks").exists()) == (1, False)
+    assert "no held-out situations and no questionnaire" in result.stderr
+    assert invoke("traits", "check", folder).exit_code == 0
+
+
+def test_a_situation_without_a_text_is_neither_written_nor_trained_on(
+    invoke: Callable[..., Any], make_pack: Callable[..., Path], named: Callable[[Path], None], tmp_path: Path
+) -> None:
+    folder = make_pack()
+    _write(folder / "contrast" / "en" / "w.jsonl", [_row(1), _row(2, responses={"warm": " ", "cold": "b"})])
+    named(folder)
+    for command in (
+        ("generate", "warm", "-o", tmp_path / "p.jsonl"),
+        ("train", "warm", "-o", tmp_path / "o", "--plan"),
+    ):
+        result = invoke(*command)
+        assert result.exit_code == 1
+        assert "(w-2): 'chosen' is missing, empty or not text." in result.stderr
+    assert not (tmp_path / "p.jsonl").exists()

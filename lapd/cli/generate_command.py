@@ -112,7 +112,7 @@ def command(
     """
     from lapd.names import get_persona
     from lapd.options import configured
-    from lapd.pairs.pair import pairs_digest, write_pairs
+    from lapd.pairs.pair import pairs_digest, refuse_faulty, write_pairs
 
     who = get_persona(persona)
     if out.is_dir():
@@ -125,6 +125,7 @@ def command(
     made = list(chosen.generate(who, pairs=pairs, seed=seed))
     if not made:
         raise DataError(generator, f"this generator has no pairs for {who.code}.")
+    refuse_faulty(f"generator {generator}", made)
     count = write_pairs(out, made)
     if as_json:
         echo_json({"persona": who.code, "pairs": count, "file": str(out), "digest": pairs_digest(made)})

@@ -72,7 +72,7 @@ def check(folder: Path, as_json: bool) -> None:
     """
     from lapd.cli.data_command import check_record, show_checks
     from lapd.hygiene.checks import check_entries
-    from lapd.hygiene.entries import read_entries
+    from lapd.hygiene.entries import pack_entries
     from lapd.names import use_traits
     from lapd.questionnaires.reading import read_questionnaire
     from lapd.traits.features import features
@@ -83,7 +83,7 @@ def check(folder: Path, as_json: bool) -> None:
     found = features(pack)
     for form in pack.questionnaires():
         read_questionnaire(form)
-    entries = read_entries(str(folder / "contrast")) if pack.contrast_files() else []
+    entries = pack_entries(pack)
     checks = check_entries(entries)
     passed = all(one.ok is not False for one in checks)
     if as_json:
@@ -136,11 +136,17 @@ def tasks(pack: str, out: Path) -> None:
     \b
     lapd traits tasks warmth -o lapd_warmth/tasks
     """
+    from lapd.errors import DataError
     from lapd.files.whole import write_text
     from lapd.names import find_pack
     from lapd.traits.tasks import pack_tasks, task_text
 
-    found = pack_tasks(find_pack(pack))
+    known = find_pack(pack)
+    if not (found := pack_tasks(known)):
+        hint = f"`lapd traits check {known.folder}` says what it lacks."
+        raise DataError(
+            known.folder, "this pack has no held-out situations and no questionnaire to make tasks of.", hint=hint
+        )
     for name, config in found.items():
         write_text(out / f"{name}.yaml", task_text(config))
     click.echo(f"{len(found)} tasks in {out}: {', '.join(found)}.")

@@ -55,7 +55,8 @@ def _convert(value: Any, hint: Any, where: str) -> Any:
                 continue
     names = (str(o) if typing.get_args(o) else getattr(o, "__name__", str(o)) for o in options)
     wanted = " or ".join(names).replace("NoneType", "nothing")
-    raise DataError(where, f"{value!r} is not {wanted}.")
+    quoted = "" if isinstance(value, (list, dict)) or str not in options or value is None else "Put it in quotes."
+    raise DataError(where, f"{value!r} is not {wanted}.", hint=quoted)
 
 
 def _fits_inside(value: Any, hint: Any) -> bool:

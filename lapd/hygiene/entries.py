@@ -11,8 +11,8 @@ from lapd.names import axes, packs
 from lapd.pairs.messages import Turn, context_of, named_texts
 from lapd.pairs.readers import Fields, read_rows
 from lapd.questionnaires.reading import read_questionnaire
-from lapd.traits.pack import FILE, read_pack
-from lapd.traits.situations import read_situations
+from lapd.traits.pack import FILE, TraitPack, read_pack
+from lapd.traits.situations import Situation, read_situations
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def read_entries(path_or_id: str, fields: Fields | None = None) -> list[Entry]:
         DataError, UsageError: as `read_situations` and `lapd.pairs.readers.read_rows`.
     """
     if files := corpus_files(Path(path_or_id).expanduser()):
-        situations = [s for file in files for s in read_situations(file, _ends(file))]
-        return [Entry(s.id, s.situation, s.responses, s.axis, s.split, s.topic, s.lang) for s in situations]
+        return [_entry(situation) for file in files for situation in read_situations(file, _ends(file))]
     return [
         Entry(
             where=f"line {row.number}",
@@ -84,6 +83,19 @@ def read_entries(path_or_id: str, fields: Fields | None = None) -> list[Entry]:
         )
         for row in read_rows(path_or_id, fields)
     ]
+
+
+def pack_entries(pack: TraitPack) -> list[Entry]:
+    """The situations of a trait pack, in every language.
+
+    Raises:
+        DataError: as `TraitPack.corpus`.
+    """
+    return [_entry(situation) for lang in pack.languages() for situation in pack.corpus(lang)]
+
+
+def _entry(s: Situation) -> Entry:
+    return Entry(s.id, s.situation, s.responses, s.axis, s.split, s.topic, s.lang)
 
 
 def axes_of(entries: Iterable[Entry]) -> list[str]:

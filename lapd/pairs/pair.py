@@ -127,6 +127,18 @@ def fault_of(row: Row | PreferencePair) -> str:
     return ""
 
 
+def refuse_faulty(where: object, pairs: Iterable[PreferencePair]) -> None:
+    """Refuse pairs that nothing can be learned from, told by their number and their id.
+
+    Raises:
+        DataError: there is one.
+    """
+    for number, pair in enumerate(pairs, 1):
+        if fault := fault_of(pair):
+            whose = f" ({pair.source['id']})" if pair.source.get("id") else ""
+            raise DataError(where, f"pair {number}{whose}: {fault}")
+
+
 def write_pairs(path: Path, pairs: Iterable[PreferencePair]) -> int:
     """Write `pairs` to `path`, whole or not at all, and return how many there were.
 

@@ -127,23 +127,30 @@ def _own(path: Path, record: dict[str, Any]) -> Questionnaire:
     for name in ("licence", "provenance"):
         if not isinstance(record.get(name), str) or not record[name].strip():
             raise DataError(path, f"{name!r} is missing: where the items come from and what may be done with them.")
-    items = []
-    for number, row in enumerate(_items(path, record), 1):
-        try:
-            item = Item(**{name: row[name] for name in Item.__dataclass_fields__})
-        except (KeyError, TypeError) as error:
-            raise DataError(path, f"an item has no {error}.", number) from None
-        statements = item.statements if isinstance(item.statements, dict) else {}
-        ends = axes()[item.axis].ends if item.axis in axes() else None
-        if tuple(statements) != ends or not all(_filled(text) for text in statements.values()):
-            raise DataError(path, f"item {item.id!r} has not a statement for each pole of {item.axis!r}.", number)
-        items.append(item)
+    items = [_paired(path, number, row) for number, row in enumerate(_items(path, record), 1)]
+    if not items:
+        raise DataError(path, "there is no item in this questionnaire.")
     _refuse_repeats(path, (item.id for item in items), "id")
     counts = Counter(item.axis for item in items)
-    most = max(counts.values(), default=0)
-    if uneven := [axis for axis in (pack_of(items[0].axis).ends if items else ()) if counts[axis] != most]:
+    most = max(counts.values())
+    if uneven := [axis for axis in pack_of(items[0].axis).ends if counts[axis] != most]:
         raise DataError(path, f"{uneven[0]} has {counts[uneven[0]]} items, not {most}.")
     return Questionnaire(tuple(items))
+
+
+def _paired(path: Path, number: int, row: Any) -> Item:
+    """An item of LAPD's own: a statement for each pole of its axis."""
+    if not isinstance(row, dict):
+        raise DataError(path, f"an item is an object, not {type(row).__name__}.", number)
+    if missing := [name for name in Item.__dataclass_fields__ if name not in row]:
+        raise DataError(path, f"an item has no {missing[0]!r}.", number)
+    said = row["statements"] if isinstance(row["statements"], dict) else {}
+    ends = next((axis.ends for axis in axes().values() if axis.id == row["axis"]), ())
+    if not ends or said.keys() != set(ends) or not all(_filled(text) for text in said.values()):
+        raise DataError(path, f"item {row['id']!r} has not a statement for each pole of {row['axis']!r}.", number)
+    if len({text.strip() for text in said.values()}) == 1:
+        raise DataError(path, f"item {row['id']!r} has one statement for both poles of {row['axis']!r}.", number)
+    return Item(str(row["id"]), row["axis"], str(row["facet"] or ""), {pole: said[pole] for pole in ends})
 
 
 def _items(path: Path, record: dict[str, Any]) -> list[Any]:

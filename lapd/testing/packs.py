@@ -27,7 +27,7 @@ def assert_pack(folder: Path) -> TraitPack:
     """
     __tracebackhide__ = True
     from lapd.hygiene.checks import check_entries
-    from lapd.hygiene.entries import read_entries
+    from lapd.hygiene.entries import pack_entries
     from lapd.names import packs, use_traits
     from lapd.questionnaires.reading import read_questionnaire
     from lapd.traits.pack import read_pack
@@ -39,11 +39,10 @@ def assert_pack(folder: Path) -> TraitPack:
     for form in pack.questionnaires():
         read_questionnaire(form)
     failed = []
-    if pack.contrast_files():
-        for check in check_entries(read_entries(str(folder / "contrast"))):
-            if check.ok is False:
-                rows = "".join(f"; {fault.row} {fault.fault}" for fault in check.rows[:3])
-                failed.append(f"{check.name}: {check.value:g}, wanted {check.threshold}{rows}")
+    for check in check_entries(entries) if (entries := pack_entries(pack)) else ():
+        if check.ok is False:
+            rows = "".join(f"; {fault.row} {fault.fault}" for fault in check.rows[:3])
+            failed.append(f"{check.name}: {check.value:g}, wanted {check.threshold}{rows}")
     demand(not failed, f"trait pack {pack.name}:\n" + "\n".join(failed))
     written = write_tasks(pack)
     if any(written.glob("*.yaml")):

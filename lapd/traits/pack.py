@@ -4,6 +4,8 @@ traits.yaml                         name, title, licence, axes with their poles
 personas.json                       optional: named combinations of poles
 contrast/<lang>/*.jsonl             optional: situations with a response from each pole
 questionnaire-<form>.<lang>.json    optional: paired items
+
+contrast/*.jsonl and questionnaire.json are read too: English, and form A.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lapd.errors import DataError
+from lapd.errors import DataError, UnknownNameError
 from lapd.files.settings import build, read_yaml
 from lapd.files.whole import check_schema, read_record
 from lapd.personas import Axis, Persona, Pole, axis_tag
@@ -28,6 +30,9 @@ CODE = re.compile(r"[^\W\d_][\w-]*")
 """A pole's or persona's code: what can stand on the command line, and in a folder's name."""
 
 AXIS = re.compile(r"[^\W\d_][\w /-]*")
+
+_PERSONA = ("code", "name", "description", "system_prompt", "sides")
+"""The fields of a persona in personas.json."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +66,44 @@ class TraitPack:
 
     def contrast_files(self, lang: str = "en") -> list[Path]:
         """The files of its contrast corpus in a language; empty where it has none."""
-        return sorted((self.folder / "contrast" / lang).glob("*.jsonl"))
+        folder = self.folder / "contrast"
+        return [*(sorted(folder.glob("*.jsonl")) if lang == "en" else []), *sorted((folder / lang).glob("*.jsonl"))]
+
+    def languages(self) -> list[str]:
+        """The languages of its contrast corpus."""
+        named = {path.parent.name for path in (self.folder / "contrast").glob("*/*.jsonl")}
+        return sorted(named | ({"en"} if self.contrast_files() else set()))
 
     def situations(self, split: str, lang: str = "en") -> list[Situation]:
         """Its situations of one split ("train" or "heldout") and language, in the order of the files.
 
         Raises:
-            DataError: a line of the corpus is no situation.
+            DataError: as `corpus`.
         """
-        return [s for path in self.contrast_files(lang) for s in read_situations(path, self.ends) if s.split == split]
+        return [situation for situation in self.corpus(lang) if situation.split == split]
+
+    def corpus(self, lang: str = "en") -> list[Situation]:
+        """All its situations in a language, in the order of the files.
+
+        Raises:
+            DataError: a line of the corpus is no situation, or two have one id.
+        """
+        found: dict[str, Situation] = {}
+        for path in self.contrast_files(lang):
+            for situation in read_situations(path, self.ends, lang):
+                if found.setdefault(situation.id, situation) is not situation:
+                    raise DataError(path, f"two situations have the id {situation.id!r}.", hint="Rename one.")
+        return list(found.values())
 
     def questionnaire(self, form: str = "A", lang: str = "en") -> Path:
         """The file of one form of its questionnaire, there or not."""
-        return self.folder / f"questionnaire-{form.lower()}.{lang}.json"
+        path = self.folder / f"questionnaire-{form.lower()}.{lang}.json"
+        plain = self.folder / "questionnaire.json"
+        return plain if (form, lang) == ("A", "en") and plain.is_file() and not path.is_file() else path
 
     def questionnaires(self) -> list[Path]:
         """Every form and language of its questionnaire."""
-        return sorted(self.folder.glob("questionnaire-*.json"))
+        return sorted(self.folder.glob("questionnaire*.json"))
 
     def persona(self, code: str) -> Persona | None:
         """The persona or single pole of that code, in whatever case it is written; None where it has none."""
@@ -132,6 +158,8 @@ def read_pack(folder: Path) -> TraitPack:
     _refuse_twins(path, "axes", [axis_tag(axis.id) for axis in axes])
     _refuse_twins(path, "poles", [code for axis in axes for code in axis.ends])
     title, task = file.title or file.name, file.situations_task or f"{file.name}_situations"
+    if not CODE.fullmatch(task):
+        raise DataError(path, f"situations_task: {task!r} cannot name a task: use letters, digits and dashes.")
     pack = TraitPack(file.name, title, file.licence, file.provenance, folder.resolve(), axes, task)
     return replace(pack, personas=_personas(pack))
 
@@ -144,7 +172,9 @@ def _axis(path: Path, number: int, entry: dict[str, Any]) -> Axis:
     if len(read.poles) != 2:
         raise DataError(where, f"{read.id} has {len(read.poles)} poles, not 2.")
     first, second = (build(Pole, pole, f"{where}: pole {n}") for n, pole in enumerate(read.poles, 1))
-    for pole in (first, second):
+    for number, pole in enumerate((first, second), 1):
+        if blank := [name for name, text in vars(pole).items() if not text.strip()]:
+            raise DataError(where, f"pole {number}: {blank[0]}: this is empty.")
         if not CODE.fullmatch(pole.code):
             raise DataError(where, f"code: {pole.code!r} cannot name a pole: use letters, digits and dashes.")
     return Axis(read.id, read.name or read.id, (first, second))
@@ -166,14 +196,18 @@ def _persona(path: Path, pack: TraitPack, entry: Any) -> Persona:
     """A persona of the file: `sides` has a pole's code for an axis, or a number from -1 to 1 (1 is the first pole)."""
     if not isinstance(entry, dict):
         raise DataError(path, "a persona is an object.")
-    for name in ("code", "name", "description", "system_prompt"):
+    for name in _PERSONA[:-1]:
         if not isinstance(entry.get(name), str) or not entry[name].strip():
             raise DataError(path, f"a persona has no {name!r}.")
+    if unknown := [name for name in entry if name not in _PERSONA]:
+        raise DataError(path, f"{entry['code']}: {UnknownNameError('field', str(unknown[0]), _PERSONA)}")
+    if not isinstance(sides := entry.get("sides", {}), dict):
+        raise DataError(path, f"{entry['code']}: sides: this is no object with a side for each axis.")
     code, poles, degrees = entry["code"], {}, {}
     if not CODE.fullmatch(code):
         raise DataError(path, f"{code!r} cannot name a persona: use letters, digits and dashes.")
     ends = pack.ends
-    for axis, side in (entry.get("sides") or {}).items():
+    for axis, side in sides.items():
         if axis not in ends:
             raise DataError(path, f"{code}: there is no axis {axis!r}.", hint=f"Known: {', '.join(ends)}.")
         if isinstance(side, (int, float)) and not isinstance(side, bool) and 0 < abs(side) <= 1:

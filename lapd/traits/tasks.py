@@ -77,7 +77,8 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     axes = [axis.id for axis in pack.axes if any(s.axis == axis.id for s in pack.situations("heldout"))]
     if not axes:
         return
-    data = [FILE, "contrast/en"]
+    beside = [f"contrast/{path.name}" for path in sorted((pack.folder / "contrast").glob("*.jsonl"))]
+    data = [FILE, *(["contrast/en"] if (pack.folder / "contrast" / "en").is_dir() else []), *beside]
     scored = {family: {axis: f"{family}_{axis_tag(axis)}" for axis in axes} for family in ("log_odds", "prefer")}
     lapd = {
         "description": "held-out everyday situations, the likelihood of each pole's response",

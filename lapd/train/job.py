@@ -14,7 +14,7 @@ from lapd.models.base import BaseModel, resolve_base
 from lapd.names import get_persona
 from lapd.options import configured
 from lapd.pairs.controls import control_pairs
-from lapd.pairs.pair import PreferencePair, pairs_digest
+from lapd.pairs.pair import PreferencePair, pairs_digest, refuse_faulty
 from lapd.pairs.readers import read_any_pairs
 from lapd.pairs.split import split_by_content
 from lapd.personas import Persona
@@ -218,6 +218,7 @@ def _generated(config: TrainConfig, persona: Persona) -> _Data:
     pairs = list(generator.generate(persona, pairs=config.pairs, seed=config.seed))
     if not pairs:
         raise DataError(config.generator, f"this generator has no pairs for {persona.code}.")
+    refuse_faulty(f"generator {config.generator}", pairs)
     wanted = default_pairs(len(pairs)) if config.eval_pairs is None else config.eval_pairs
     # A control adapter is scored on the persona's, so that its scores can be held against the persona's own.
     heldout = getattr(generator, "heldout", None)

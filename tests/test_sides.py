@@ -15,9 +15,12 @@ from odd_tasks import CHOICE, register, write_tasks
 from lapd.adapters.adapter import Adapter
 from lapd.catalog.check import BROKEN, OK, check_tasks
 from lapd.catalog.find import tasks
+from lapd.catalog.groups import find_tasks
 from lapd.catalog.task import SIDES, TaskInfo
 from lapd.compare.comparisons import Comparison, compare_run
+from lapd.errors import UsageError
 from lapd.evaluate.plan import make_arms, make_cells
+from lapd.evaluate.sides import Means, chosen_tasks
 from lapd.files.whole import write_json, write_jsonl
 from lapd.hookspecs import TaskFolder
 from lapd.models.base import BaseModel
@@ -176,3 +179,111 @@ def test_of_several_filters_the_first_sums_it_up(evaluate: Evaluate, tmp_path: P
     info = TaskInfo("sums", tmp_path, None, "lm-eval 0.4.13", filters=("strict", "flexible"))
     store = evaluate(info, version="lm-eval 0.4.13", base=values, INFP=values)
     assert chosen(compare_run(store.folder)) == [("exact_match,strict", "cost")]
+
+
+@pytest.fixture
+def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data of publishers and no judge, wherever these tests run."""
+    monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
+    for name in ("LAPD_DATA_DIR", "LAPD_JUDGE", "LAPD_JUDGE_OPTIONS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def names(found: list[TaskInfo]) -> set[str]:
+    return {info.name for info in found}
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_side_stands_for_its_tasks_that_can_run_here(capsys: pytest.CaptureFixture[str]) -> None:
+    found = chosen_tasks(["cost", "trait"], Means(Settings()))
+    assert names(found) >= {"knowledge_mini", "socialiqa_mini", "overrefusal", "situations", "mbti", "mbti_text"}
+    assert not names(found) & {"socialiqa", "eqbench", "beavertails", "own_pairs"}
+    lines = {line.split()[0]: line for line in capsys.readouterr().err.splitlines()}
+    assert set(lines) == {"socialiqa", "socialiqa_gen", "eqbench", "eqbench_revised", "beavertails", "own_pairs"}
+    assert lines["socialiqa"] == (
+        "socialiqa is left out: its data are not here: `lapd data fetch socialiqa --data-dir DIR`."
+    )
+    assert lines["beavertails"] == "beavertails is left out: it needs a judge: name one with --judge."
+    assert "--pairs FILE" in lines["own_pairs"]
+    (group,) = found[0].groups
+    assert (group.name, set(group.tasks)) == ("cost", {info.name for info in found if info.side == "cost"})
+    chosen_tasks(["cost"], Means(Settings()), quiet=True)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("bare")
+def test_with_data_a_judge_and_pairs_more_can_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data" / "beavertails").mkdir(parents=True)
+    (tmp_path / "data" / "beavertails" / "evaluation_700.jsonl").touch()
+    (tmp_path / "cache" / "data" / "socialiqa").mkdir(parents=True)
+    for name in ("dev.jsonl", "dev-labels.lst"):
+        (tmp_path / "cache" / "data" / "socialiqa" / name).touch()
+    (tmp_path / "pairs.jsonl").touch()
+    settings = Settings(data_dir=str(tmp_path / "data"), pairs=str(tmp_path / "pairs.jsonl"))
+    with_all = chosen_tasks(["trait", "cost"], Means(settings, judge=True), quiet=True)
+    assert names(with_all) >= {"beavertails", "own_pairs"} and "socialiqa" not in names(with_all)
+    assert names(chosen_tasks(["cost"], Means(Settings()), quiet=True)) >= {"socialiqa", "socialiqa_gen"}
+    assert "beavertails" not in names(chosen_tasks(["cost"], Means(settings), quiet=True))
+    monkeypatch.setenv("LAPD_JUDGE", "keywords")
+    assert "beavertails" in names(chosen_tasks(["cost"], Means(settings), quiet=True))
+
+
+@pytest.mark.usefixtures("bare")
+def test_behind_an_endpoint_a_side_is_what_is_answered_in_writing() -> None:
+    found = chosen_tasks(["cost", "trait"], Means(Settings(), served=True), quiet=True)
+    assert {info.kind for info in found} == {"generate_until"}
+    assert names(found) >= {"overrefusal", "mbti_text", "socialiqa_mini_gen"}
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_task_that_is_named_itself_is_never_left_out_and_comes_once() -> None:
+    found = chosen_tasks(["eqbench", "cost", "knowledge_mini"], Means(Settings()), quiet=True)
+    assert [info.name for info in found][:2] == ["eqbench", "knowledge_mini"]
+    assert len(names(found)) == len(found)
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_plugins_task_is_of_its_side_unless_its_data_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yaml = ODD.replace("SAID", "side: check, primary: acc")
+    register(monkeypatch, write_tasks(tmp_path / "tasks", one=yaml, two=yaml.replace("utils.sums", "utils.nowhere")))
+    assert [info.name for info in chosen_tasks(["check"], Means(Settings()))] == ["one"]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("two is left out: ") and "cannot be loaded" in line
+
+
+def test_a_side_without_a_task_is_an_error_of_usage() -> None:
+    with pytest.raises(UsageError, match="No task of the side check can run here"):
+        chosen_tasks(["check"], Means(Settings()))
+
+
+@pytest.mark.usefixtures("bare")
+def test_a_side_takes_a_limit_and_a_file_names_it(tmp_path: Path, invoke: Callable[..., Any]) -> None:
+    base = make_tiny_base(tmp_path / "base")
+    done = invoke(
+        "eval", "--tasks", "cost", "--base", base, "--arms", "base", "--limit", "cost=3", "--plan", "--json",
+        "-o", tmp_path / "run",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "beavertails is left out" in done.stderr
+    asked = [cell["task"] for cell in json.loads(done.stdout)["cells"]]
+    assert "knowledge_mini" in asked and len(asked) == len(set(asked))
+    text = "name: x\nout: OUT\npersonas: [INFP]\nbase: BASE\nevaluate: {tasks: [cost], limits: {cost: 3}}\n"
+    (tmp_path / "x.yaml").write_text(text.replace("OUT", str(tmp_path / "out")).replace("BASE", str(base)))
+    done = invoke("run", tmp_path / "x.yaml", "--plan")
+    assert done.exit_code == 0, done.stderr
+    assert "knowledge_mini" in done.stdout
+
+
+@pytest.mark.parametrize("side", ["trait", "cost"])
+def test_a_stock_lm_eval_takes_the_bundle_of_a_side(side: str) -> None:
+    from lm_eval.tasks import TaskManager
+
+    members = yaml.safe_load((ROOT / "tasks" / f"lapd_{side}.yaml").read_text(encoding="utf-8"))["task"]
+    manager = TaskManager(include_path=str(ROOT / "tasks"), include_defaults=False)
+    assert set(manager.load([f"lapd_{side}"])["tasks"]) == set(members)
+    found = find_tasks([f"lapd_{side}"])
+    assert [info.name for info in found] == members
+    assert {info.side for info in found} == {side}
+    assert not [info.name for info in found if info.publisher or info.judged or info.pairs]

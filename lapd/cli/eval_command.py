@@ -40,7 +40,7 @@ from lapd.cli.results import echo_results
     required=True,
     callback=comma_list,
     metavar="A,B",
-    help="Tasks or groups; `lapd tasks` lists them.",
+    help="Tasks, groups, or all of a side (trait, cost) that can run here; `lapd tasks` lists them.",
 )
 @base_option
 @click.option(
@@ -109,6 +109,7 @@ def command(
     lapd eval --adapter out/INFP --tasks mbti,socialiqa
     lapd eval --adapter 'out/*' --tasks situations --json
     lapd eval --adapter out/INFP@0.5,1,1.5 --tasks situations        at three strengths
+    lapd eval --adapter out/INFP --tasks trait,cost      what it changed, and what that cost
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
     lapd eval --adapter out/INFP --tasks mbti,situations,socialiqa --limit 200 --limit mbti=64
 

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapd.adapters.adapter import check_base
-from lapd.catalog.groups import find_tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.own_pairs import with_pairs
 from lapd.evaluate.plan import make_cells
 from lapd.evaluate.served import ServedModel, check_tasks_generate
+from lapd.evaluate.sides import Means, chosen_tasks
 from lapd.experiment.runner import CellRunner
 from lapd.hookspecs import Executor, Judge
 from lapd.judges.choosing import choose_judge
@@ -55,7 +55,7 @@ def evaluate_arms(
     Args:
         base: from `resolve_base`, or from `lapd.evaluate.served.served_model`.
         arms: from `make_arms`.
-        task_names: registered tasks or lm-eval's own, or groups of them.
+        task_names: registered tasks or lm-eval's own, groups of them, or sides ("trait", "cost", "check").
         run_folder: where the run is kept; the same call again goes on where a killed one stopped.
         settings: seed, limit, precision, data folder and questionnaire.
         executor: which executor runs the cells.
@@ -101,8 +101,9 @@ def plan_cells(
     Raises:
         UnknownNameError, BaseMismatchError, DataError, UsageError: as `evaluate_arms`.
     """
-    infos = find_tasks(task_names, quiet=quiet)
     adapters = list(dict.fromkeys(arm.adapter for arm in arms if arm.adapter))
+    means = Means(settings, adapters, judge is not None, isinstance(base, ServedModel))
+    infos = chosen_tasks(task_names, means, quiet=quiet)
     infos = with_pairs(infos, adapters, settings.pairs)
     if settings.questionnaire:
         _check_questionnaire(settings.questionnaire, infos, quiet)

@@ -10,6 +10,7 @@ from typing import Any
 from lapd.adapters.adapter import check_strength
 from lapd.adapters.naming import check_name
 from lapd.catalog.groups import find_tasks
+from lapd.catalog.task import SIDES
 from lapd.errors import DataError, UsageError
 from lapd.files.settings import build, read_yaml
 from lapd.names import get_personas
@@ -120,7 +121,7 @@ def read_experiment(
     evaluation = executing.over(build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate"))
     if not evaluation.tasks:
         raise DataError(path, "evaluate: tasks: name at least one.", hint="`lapd tasks` lists them.")
-    find_tasks(evaluation.tasks)
+    find_tasks(name for name in evaluation.tasks if name not in SIDES)
     choose_trainer(trains[0])
     lookup("generators", trains[0].generator)
     configured("executors", evaluation.executor, evaluation.executor_options)

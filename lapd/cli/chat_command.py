@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import base_option, traits_option
+from lapd.cli.common import FOLDER, base_option, traits_option
+from lapd.cli.transcript import Transcript
 
 if TYPE_CHECKING:
     from lapd.adapters.adapter import Adapter
@@ -30,6 +32,7 @@ HELP = (
 )
 @click.option("--max-tokens", type=click.IntRange(1), default=200, show_default=True, help="Most tokens in an answer.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the sampling.")
+@click.option("--save", type=FOLDER, metavar="FILE", help="Add the transcript to FILE: a conversation a line, as JSON.")
 @traits_option
 def command(
     folder: str | None,
@@ -40,6 +43,7 @@ def command(
     temperature: float,
     max_tokens: int,
     seed: int,
+    save: Path | None,
 ) -> None:
     """Talk with ADAPTER, and switch to its base model to feel the difference.
 
@@ -47,6 +51,7 @@ def command(
     lapd chat out/INFP
     lapd chat out/INFP@0.5                   at half its strength
     lapd chat --persona ENTJ --prompt        the embedded model with a prompt alone
+    lapd chat out/INFP --save talk.jsonl     what is said, as messages
     """
     from lapd.adapters.adapter import resolve_adapter
     from lapd.adapters.personas import find_persona, persona_of
@@ -58,9 +63,15 @@ def command(
     who = find_persona(persona, [spoken] if spoken else []) if persona else (persona_of(spoken) if spoken else None)
     if prompted and not (who and who.system_prompt):
         raise UsageError(f"--prompt: {_no_prompt(who)}", "Give --persona.")
+    transcript = Transcript(save) if save else None
     talk = _Conversation(spoken, base, temperature, max_tokens, seed)
     talk.system = who.system_prompt if who and prompted else None
     click.echo(f"{talk.speaker} answers. {HELP}", err=True)
+    _converse(talk, who, transcript)
+
+
+def _converse(talk: _Conversation, who: Persona | None, transcript: Transcript | None) -> None:
+    """Answer, or do as told, line by line until the user has enough."""
     while (line := _read()) is not None:
         if line == "/quit":
             return
@@ -73,11 +84,15 @@ def command(
             switched = f"System prompt {'on' if talk.system else 'off'}."
             click.echo(switched if who and who.system_prompt else _no_prompt(who), err=True)
         elif line == "/clear":
-            talk.messages.clear()
+            talk.forget()
+            if transcript:
+                transcript.end()
         elif line.startswith("/"):
             click.echo(HELP, err=True)
         elif line:
             talk.answer(line)
+            if transcript:
+                transcript.keep(talk.whole, talk.speakers)
 
 
 def _no_prompt(who: Persona | None) -> str:
@@ -125,6 +140,7 @@ class _Conversation:
         if temperature > 0:
             self.settings["temperature"] = temperature
         self.messages: list[dict[str, str]] = []
+        self.speakers: list[str] = []
         self.system: str | None = None
         from transformers import set_seed
 
@@ -147,6 +163,16 @@ class _Conversation:
             switch_adapter(self.model, self.adapter if adapted else None)
         click.echo(f"{self.speaker} answers.", err=True)
 
+    @property
+    def whole(self) -> list[dict[str, str]]:
+        """What was said so far, behind the system prompt."""
+        return [*([{"role": "system", "content": self.system}] if self.system else []), *self.messages]
+
+    def forget(self) -> None:
+        """Begin again."""
+        self.messages.clear()
+        self.speakers.clear()
+
     def answer(self, text: str) -> None:
         """Print the answer to `text` as it is generated, and remember both."""
         from transformers import TextStreamer
@@ -165,15 +191,14 @@ class _Conversation:
             output: Any = self.model.generate(**inputs, streamer=streamer, **self.settings)
             said = self.tokenizer.decode(output[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         self.messages.append({"role": "assistant", "content": said.strip()})
+        self.speakers.append(self.speaker)
 
     def _conversation(self) -> list[dict[str, str]]:
         """What was said so far, behind the system prompt, or with it before the first words where it has no place."""
         from lapd.models.chat import drops_system_prompt, fold_system_message
 
-        if not self.system:
-            return self.messages
-        whole = [{"role": "system", "content": self.system}, *self.messages]
-        if not drops_system_prompt(self.tokenizer, whole):
+        whole = self.whole
+        if not self.system or not drops_system_prompt(self.tokenizer, whole):
             return whole
         if len(self.messages) == 1:
             what = f"{self.base_name}'s chat template has no place for a system prompt: it goes before your words."

@@ -23,11 +23,15 @@ AREAS = (
     "tokenizers",
     "servers",
     "cells",
+    "groups",
+    "likeness",
     "conclusions",
     "commands",
+    "surroundings",
 )
 """The modules: what models write; pairs, and files of them; base models, adapters, makes of model, tokenizers;
-endpoints; tasks and cells; what is concluded from results; the command line and its surroundings."""
+endpoints; cells, groups of tasks, whether arms are alike; what is concluded from results; the command line, and names
+and surroundings."""
 
 Cases = Callable[[Path], Iterator[tuple[str, str]]]
 

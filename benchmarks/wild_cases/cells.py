@@ -1,11 +1,11 @@
-"""Tasks: their filters, documents, groups and files, and what is made of them in a cell."""
+"""Cells: what is kept of documents, filters and metrics."""
 
 from __future__ import annotations
 
 import io
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -243,122 +243,3 @@ def no_likelihoods(folder: Path) -> Iterator[Case]:
                 words = ("The model", str(dtype)[6:], advice)
                 yield f"{dtype} {row}", problem(lambda: check_likelihoods(found, "The model", dtype), *words)  # noqa: B023
         check_likelihoods([(-1.0, True), "a text", [-2.0, False]], "The model", dtype)
-
-
-def grouped(setting: Mapping[str, Any] | None = None, **more: Any) -> str:
-    """A group of first and second, with a mean of its own."""
-    metrics = [{"metric": "acc", "aggregation": "mean", **more}]
-    tasks = ["first", {"task": "second", **setting}] if setting else ["first", "second"]
-    return json.dumps({"group": "NAME", "task": tasks, "aggregate_metric_list": metrics})
-
-
-@kind("a group is its tasks, with the number that lm-eval gives it", slow=True)
-def groups(folder: Path) -> Iterator[Case]:
-    from lapd.evaluate.group_totals import group_totals
-    from lapd.record.store import Store
-    from lapd.testing.tiny import make_tiny_base
-
-    base = make_tiny_base(folder / "base")
-    fewer = "process_docs: !function utils.fewer\n"
-    cases = {
-        "weighted": grouped(),
-        "unweighted": grouped(weight_by_size=False),
-        "inner": json.dumps({"group": "inner", "task": ["part"], "aggregate_metric_list": [{"metric": "acc"}]}),
-        "setting": grouped({"description": "Think. "}),
-    }
-    parts = {"part": grouped()}
-    with known(folder / "tasks", first=CHOICE, second=CHOICE + fewer, **cases, **parts) as tasks:
-        with (tasks / "utils.py").open("a") as stream:
-            stream.write("\ndef fewer(docs):\n    return docs.select(range(2))\n")
-        for name in cases:
-            found = evaluated(base, folder / name, name)
-            total = {t.group: t.metrics for t in group_totals(Store(folder / name))}
-            theirs = stock(base, tasks, name)
-            yield f"{name}: tasks", expect(sorted(found), ["first", "second"])
-            wanted = theirs.get("groups", theirs["results"])[name]["acc,none"]
-            yield f"{name}: its number", expect(round(total[name]["acc"], 9), round(wanted, 9))
-
-
-@kind("a name of a group or tag stands for its tasks; another is told the nearest")
-def group_names(folder: Path) -> Iterator[Case]:
-    from lapd.catalog.groups import find_tasks
-
-    tagged = CHOICE + "tag: [wild_wet, wild_tag]\n"
-    yamls = {
-        "first": CHOICE, "second": tagged, "third": tagged,
-        "nested": json.dumps({"group": "nested", "task": ["first", {"group": "part", "task": ["third"]}]}),
-        "list": json.dumps({"group": "list", "task": ["wild_wet"]}),
-        "both": json.dumps({"group": "both", "task": ["nested", "wild_wet"]}),
-        "empty": json.dumps({"group": "empty", "task": []}),
-        "astray": json.dumps({"group": "astray", "task": ["nowhere_at_all"]}),
-    }  # fmt: skip
-    with known(folder / "tasks", **yamls):
-        for asked, wanted in (
-            ("nested", ["first", "third"]),
-            ("wild_wet", ["second", "third"]),
-            ("wild_tag", ["second", "third"]),
-            ("list", ["second", "third"]),
-            ("both", ["first", "second", "third"]),
-        ):
-            yield asked, expect(sorted(info.name for info in find_tasks([asked], quiet=True)), wanted)
-        yield "empty", problem(lambda: find_tasks(["empty"], quiet=True), "no task in the group empty")
-        yield "astray", problem(lambda: find_tasks(["astray"], quiet=True), "nowhere_at_all")
-        yield "misspelt", problem(lambda: find_tasks(["nestd"], quiet=True), "Did you mean nested")
-
-
-@kind("whatever file settles what a task asks is in its digest, and nothing else is")
-def digests(folder: Path) -> Iterator[Case]:
-    from lapd.catalog.find import find_task
-
-    def changes(place: Path, name: str = "odd") -> bool:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        seen = set()
-        for text in ("one", "two"):
-            place.write_text(text)
-            seen.add(find_task(name).digest(None))
-        return len(seen) == 2
-
-    names = ("items.jsonl", "items.csv", "items.parquet", "ITEMS.TSV", "items", "deep/er/items.json.gz", "items.db",
-             "prompt.md", "a b.txt", "é.arrow", "more.py", "_base.yaml", "template.j2")  # fmt: skip
-    others = ("README.md", "readme.MD", "LICENSE", "__pycache__/utils.pyc", ".git/x", ".DS_Store", "CHANGELOG.md")
-    with known(folder / "tasks/odd", odd=CHOICE) as tasks:
-        for name in (*names, *others):
-            yield name, expect(changes(tasks / name), name in names)
-    for number, place in enumerate(("PLACE/items.jsonl", "{test: [PLACE/*.jsonl]}", "{test: PLACE/items.jsonl}")):
-        local = f"dataset_path: json\ndataset_kwargs: {{data_files: {place.replace('PLACE', str(folder / 'data'))}}}"
-        (folder / "data").mkdir(exist_ok=True)
-        with known(folder / f"tasks{number}", odd=CHOICE.replace("custom_dataset: !function utils.plain", local)):
-            yield f"named as {place}", expect(changes(folder / "data/items.jsonl"), True)
-
-
-def two_arms(folder: Path, **differing: Sequence[str]) -> list[str]:
-    """What is warned of where two arms of a run were made with these versions: (baseline's, arm's)."""
-    from lapd.compare.comparisons import compare
-    from wild_cases.conclusions import BASE, arm, make_run, values
-
-    odds = [float(n) for n in range(8)]
-    made = {"situations": {"base": values("log_odds_EI", odds), "x": values("log_odds_EI", odds)}}
-    run = make_run(folder, {"base": BASE, "x": arm("INFP")}, made)
-    for number, place in enumerate(sorted((run / "cells").glob("*/result.json"))):
-        record = json.loads(place.read_text())
-        version = {"task_version": differing["task"][number]} if "task" in differing else {}
-        record["provenance"] |= {name.replace("_", "-"): pair[number] for name, pair in differing.items()}
-        place.write_text(json.dumps(record | version))
-    return compare(run).warnings
-
-
-@kind("arms that were made with other versions are said to be")
-def versions(folder: Path) -> Iterator[Case]:
-    for label, told, said in (
-        ("the same", {"lapd": ("0.1.0", "0.1.0"), "lm_eval": ("0.4.13", "0.4.13")}, []),
-        ("another lm-eval", {"lm_eval": ("0.4.9", "0.4.13")}, ["lm-eval 0.4.9"]),
-        ("another LAPD", {"lapd": ("0.1.0", "0.2.0")}, ["lapd 0.1.0"]),
-        ("another transformers", {"transformers": ("5.17.0", "5.24.0")}, ["transformers 5.17.0"]),
-        ("another torch", {"torch": ("2.12.1", "2.13.0")}, ["torch 2.12"]),
-        ("a patch of torch", {"torch": ("2.13.0", "2.13.1+cpu")}, []),
-        ("another task", {"task": ("1.0", "2.0")}, ["of the task, base with 1.0"]),
-        ("two at once", {"lapd": ("1", "2"), "lm_eval": ("3", "4")}, ["lapd 1", "lm-eval 3"]),
-    ):
-        found = two_arms(folder / label, **told)
-        lacking = [word for word in said if not any(word in line for line in found)]
-        yield label, expect((len(found), lacking), (len(said), []))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -44,11 +46,21 @@ def load_with(manager: Any, info: TaskInfo) -> dict[str, Any]:
         raise DataError(info.name, f"this task cannot be loaded ({reason}).", hint=_advice(error)) from error
 
 
+NO_NETWORK = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, socket.EAI_AGAIN, socket.EAI_NONAME)
+"""What the system says where nothing can be reached."""
+
+UNREACHED = frozenset(
+    {"OfflineModeIsEnabled", "LocalEntryNotFoundError", "ConnectionError", "ConnectError", "ProxyError"}
+    | {"ConnectTimeout", "ReadTimeout", "MaxRetryError"}
+)
+"""What the Hub's client and the libraries below it call the same."""
+
+
 def _advice(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"It needs the package {error.name}."
-    kind = type(error).__name__
-    if isinstance(error, ConnectionError) or kind in ("OfflineModeIsEnabled", "LocalEntryNotFoundError"):
+    unreachable = isinstance(error, OSError) and error.errno in NO_NETWORK
+    if isinstance(error, (ConnectionError, TimeoutError)) or unreachable or type(error).__name__ in UNREACHED:
         return "Its data are on the Hugging Face Hub: get a network, or fetch them once where there is one."
     return "LAPD_DEBUG=1 shows all of it."
 

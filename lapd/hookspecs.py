@@ -48,6 +48,11 @@ def lapd_register_judges(register: Callable[[Judge], None]) -> None:
 
 
 @hookspec
+def lapd_register_graders(register: Callable[[Grader], None]) -> None:
+    """Register graders of responses."""
+
+
+@hookspec
 def lapd_register_traits(register: Callable[[TraitFolder], None]) -> None:
     """Register trait packs."""
 
@@ -81,7 +86,7 @@ class Generator(Protocol):
 
 
 class Trainer(Protocol):
-    """Turns preference pairs into a PEFT adapter folder."""
+    """Turns preference pairs into an adapter folder: PEFT's, or one with a steering vector."""
 
     name: str
     description: str
@@ -152,6 +157,45 @@ class Verdict:
     flagged: bool | None
     reason: str = ""
     categories: tuple[str, ...] = ()
+
+
+class Grader(Protocol):
+    """Grades responses on a dimension. An error on one is a missing grade with its reason, never a grade."""
+
+    name: str
+    description: str
+
+    def grade(self, batch: Sequence[tuple[str, str]], dimension: Dimension) -> Iterable[Grade]:
+        """One grade for each (prompt, response), in order; a generator's are kept as they come.
+
+        Raises:
+            LapdError: no response can be graded, now or later: a refused key, a ceiling that is reached.
+        """
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """What responses are graded on.
+
+    Attributes:
+        name: an axis, such as "E/I", or "coherence".
+        high: what a response is like that gets 100: for an axis, how somebody at its first pole is.
+        low: the same for 0, and an axis's second pole.
+        pack: the name of the trait pack that the axis is of; "" for what is no axis.
+    """
+
+    name: str
+    high: str
+    low: str
+    pack: str = ""
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What a grader made of one response: a value from 0 to 100, or none and the reason."""
+
+    value: float | None
+    reason: str = ""
 
 
 class Executor(Protocol):
@@ -245,10 +289,16 @@ class TrainerParts(Protocol):
     conversations: bool
 
     def preference(self) -> tuple[float, str]:
-        """For `--trainer auto`: a number, of which the highest is taken (without it 0), and why: "it ..."."""
+        """For `--trainer auto`: a number, of which the highest is taken (without it 0), and why: "it ...".
+
+        Below 0, only who asks for the trainer by its name gets it.
+        """
 
     def refuses(self, config: TrainConfig) -> str | None:
         """For settings that it cannot train with, at least here: why, naming the option and what to do; else None."""
+
+    def steps(self, config: TrainConfig, pairs: int) -> int:
+        """For `lapd train --plan`: how many steps it makes of so many pairs, where it does not go by epochs."""
 
     def scoring(self, pairs: Sequence[PreferencePair]) -> Trainer:
         """For scores during a training: this trainer, scoring held-out `pairs` as `eval_every` and `stop_when` say."""
@@ -258,14 +308,21 @@ class TrainerParts(Protocol):
 
 
 class JudgeParts(Protocol):
-    """What a judge may have.
+    """What a judge or a grader may have.
 
     Attributes:
-        version: if the same response may get another verdict than it once did: another one than then.
-        settings: if its verdicts depend on any: those, without secrets; JSON.
+        version: if the same response may get another verdict or grade than it once did: another one than then.
+        settings: if they depend on any: those, without secrets; JSON.
         note: if its numbers need a word of warning: what is said wherever they appear.
     """
 
     version: str
     settings: Mapping[str, Any]
     note: str
+
+
+class GraderParts(Protocol):
+    """What a grader may have beside `JudgeParts`. Where it has an option `base`, that is a run's base unless given."""
+
+    def refuses(self, dimension: Dimension) -> str | None:
+        """For a dimension that it cannot grade: why, in a few words; else None."""

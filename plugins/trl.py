@@ -38,10 +38,11 @@ class LoadedBase:
         kept, self._kept = self._kept, None
         return kept[1:] if kept and kept[0] == wanted else load_base(base)
 
-    def give_back(self, base: BaseModel, config: TrainConfig, peft_model: Any, tokenizer: Any) -> None:
-        """Take the LoRA layers out of the model and keep it, if another training may follow."""
+    def give_back(self, base: BaseModel, config: TrainConfig, model: Any, tokenizer: Any) -> None:
+        """Take the LoRA layers out of the model, if it has any, and keep it, if another training may follow."""
         if self.keeping:
-            self._kept = ((base.digest, config.gradient_checkpointing), peft_model.unload().eval(), tokenizer)
+            bare = model.unload() if hasattr(model, "peft_config") else model
+            self._kept = ((base.digest, config.gradient_checkpointing), bare.eval(), tokenizer)
             # A Trainer refers to itself in circles: without this, several would be in memory.
             gc.collect()
 

@@ -1,4 +1,4 @@
-"""Adapters: PEFT folders with LAPD's run card beside the weights, found, told apart by digest, given a strength."""
+"""Adapters: folders of PEFT's, or of a steering vector, with LAPD's run card: found, told apart, given a strength."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from lapd.adapters.kinds import check_scalable
 from lapd.adapters.naming import STRONGEST, WEAKEST, read_told
+from lapd.adapters.steering import STEERING, is_steering
 from lapd.errors import BaseMismatchError, DataError, ModelError, UsageError
 from lapd.files.whole import digest_files, read_record
 from lapd.models.base import BaseModel
@@ -27,7 +28,7 @@ KEPT_PAIRS = "kept_pairs.jsonl"
 
 @dataclass(frozen=True)
 class Adapter:
-    """A PEFT adapter folder, with LAPD's run card where it has one.
+    """An adapter's folder, PEFT's or a steering vector's, with LAPD's run card where it has one.
 
     Attributes:
         name: the folder's name.
@@ -132,15 +133,13 @@ def folders_of(pattern: str) -> list[str]:
     if not glob.has_magic("/".join(rest)):
         return []
     found = (base / name for name in glob.glob(str(Path(*rest)), root_dir=base))  # noqa: PTH207
-    return sorted(str(folder) for folder in found if (folder / "adapter_config.json").is_file())
+    return sorted(str(folder) for folder in found if (folder / "adapter_config.json").is_file() or is_steering(folder))
 
 
 def _read_adapter(folder: Path) -> Adapter:
     if not folder.is_dir():
         raise ModelError(f"{folder}: there is no such adapter folder.", "`lapd train` makes one.")
-    if not (folder / "adapter_config.json").is_file() or not any(folder.glob("adapter_model.*")):
-        raise ModelError(f"{folder} is no adapter: it lacks adapter_config.json or adapter_model.safetensors.")
-    object_in(folder / "adapter_config.json")
+    _check_folder(folder)
     card = None
     if (folder / RUN_CARD).is_file():
         card = read_record(folder / RUN_CARD, RUN_CARD_SCHEMA)
@@ -149,7 +148,23 @@ def _read_adapter(folder: Path) -> Adapter:
     return Adapter(folder.name, folder.resolve(), _digest(folder), card)
 
 
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that holds no adapter, or two."""
+    config = folder / "adapter_config.json"
+    if is_steering(folder):
+        if config.is_file():
+            hint = "Put them into folders of their own."
+            raise ModelError(f"{folder} holds two adapters: {STEERING} and {config.name}.", hint)
+        return
+    if not config.is_file() or not any(folder.glob("adapter_model.*")):
+        raise ModelError(f"{folder} is no adapter: it lacks adapter_config.json or adapter_model.safetensors.")
+    object_in(config)
+
+
 def _digest(folder: Path) -> str:
+    """SHA-256 over the files that an adapter's answers depend on."""
+    if is_steering(folder):
+        return digest_files(folder, [folder / STEERING])
     return digest_files(folder, [*folder.glob("adapter_model.*"), folder / "adapter_config.json"])
 
 
@@ -217,6 +232,8 @@ def base_of(adapter: Adapter) -> str:
     """
     if adapter.card:
         return str(adapter.card["base"]["name"])
+    if is_steering(adapter.path):
+        raise ModelError(f"{adapter.path / STEERING} does not name a base model.", "Give --base.")
     config = object_in(adapter.path / "adapter_config.json")
     name, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not name:

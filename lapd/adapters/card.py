@@ -15,9 +15,9 @@ def model_card(card: dict[str, Any]) -> str:
     made = _merged(card["merged_from"]) if "merged_from" in card else _trained(card)
     return f"""---
 base_model: {base["upstream"]}
-library_name: {"transformers" if card.get("into_base") else "peft"}
+library_name: {_library(card)}
 pipeline_tag: text-generation
-tags: [lapd, dpo, lora, persona]
+tags: [lapd, {"steering" if _is_vector(card) else "dpo, lora"}, persona]
 ---
 # {_title(card)} on {base["name"]}
 
@@ -36,6 +36,17 @@ same prompt. Nothing is known of its safety beyond what was measured.
 """
 
 
+def _is_vector(card: dict[str, Any]) -> bool:
+    """Whether it is of a steering vector, and of nothing that was trained."""
+    return "steered" in card["settings"]
+
+
+def _library(card: dict[str, Any]) -> str:
+    if _is_vector(card):
+        return "lm-eval"
+    return "transformers" if card.get("into_base") else "peft"
+
+
 def _title(card: dict[str, Any]) -> str:
     subject = card["persona"] or "A sum of adapters"
     return f"{subject}, the control {card['control']}," if card.get("control") else subject
@@ -47,6 +58,8 @@ def _what(card: dict[str, Any]) -> str:
     if revision := card["base"].get("revision"):
         upstream += f" (revision {revision})"
     thing = "The base model with a LoRA adapter in its weights" if card.get("into_base") else "A LoRA adapter"
+    if _is_vector(card):
+        thing = "A steering vector"
     lapd = f"[LAPD](run_card.json) {card['versions']['lapd']}"
     persona = persona_of_card(card)
     if persona is None:
@@ -55,11 +68,13 @@ def _what(card: dict[str, Any]) -> str:
         return f"{thing}, for {upstream}, added up from others by {lapd}.{leaning}"
     if card.get("control"):
         return (
-            f"{thing}: a control ({card['control']}) for the persona {persona.code}, trained on {upstream}\n"
+            f"{thing}: a control ({card['control']}) for the persona {persona.code}, made on {upstream}\n"
             f"with the same prompts, pairs and steps as the persona's own, but with other preferences, by {lapd}.\n"
             "What a persona's adapter does beyond its control can be put down to the persona, not to training as such."
         )
     way = "added up from others" if len(card.get("merged_from", [])) > 1 else "trained by DPO"
+    if _is_vector(card):
+        way = "made of the base's activations on pairs"
     return (
         f"{thing} that gives {upstream} the persona {persona.code}, {persona.name}, {way} with\n{lapd}.\n\n"
         f"{persona.description}"

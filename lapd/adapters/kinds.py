@@ -1,4 +1,4 @@
-"""What kind of adapter a folder holds, told from PEFT's configuration, and what can be done with such a one."""
+"""What kind of adapter a folder holds, told from its files and PEFT's configuration, and what it is good for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from lapd.adapters.steering import is_steering, read_steering
 from lapd.errors import ModelError
 from lapd.models.intact import check_intact, object_in
 
@@ -20,8 +21,11 @@ class Folder(Protocol):
     def path(self) -> Path: ...
 
 
-SCALED = ("LORA", "ADALORA", "LOHA", "LOKR")
-"""Kinds whose update of a weight is a product times a scale, and so has a strength."""
+VECTOR = "STEERING"
+"""The kind of a steering vector, which is none of PEFT's."""
+
+SCALED = ("LORA", "ADALORA", "LOHA", "LOKR", VECTOR)
+"""Kinds whose update of a weight is a product times a scale, or of an output a vector, and so has a strength."""
 
 NOT_LINEAR = {
     "use_dora": False,
@@ -65,22 +69,27 @@ PEFT itself can turn the convertible ones into plain LoRA adapters of twice the 
 
 
 def adapter_config(adapter: Folder) -> dict[str, Any]:
-    """PEFT's configuration of an adapter.
+    """PEFT's configuration of an adapter; of a steering vector, which has none, its kind alone.
 
     Raises:
         ModelError: it is none.
     """
+    if is_steering(adapter.path):
+        return {"peft_type": VECTOR}
     return object_in(adapter.path / "adapter_config.json")
 
 
 def check_loadable(adapter: Folder) -> None:
-    """Refuse an adapter that PEFT cannot load, or that would leave another base behind than the one that it is put on.
+    """Refuse an adapter that cannot be loaded, or that would leave another base behind than the one that it is put on.
 
     Raises:
         ModelError: its weights are not whole, its kind is missing or unknown, or it changes the base's own weights.
     """
     from peft import PeftType
 
+    if is_steering(adapter.path):
+        read_steering(adapter.path)
+        return
     check_intact(sorted(adapter.path.glob("adapter_model.*")))
     config = adapter_config(adapter)
     kind = config.get("peft_type")
@@ -135,7 +144,10 @@ def lora_config(adapter: Folder) -> dict[str, Any]:
         ModelError: the adapter is of another kind, or trains more than LoRA's two matrices.
     """
     config = adapter_config(adapter)
-    if (kind := config.get("peft_type", "LORA")) != "LORA":
+    if (kind := config.get("peft_type", "LORA")) == VECTOR:
+        hint = "Give it as it is: `lapd eval` and `lapd chat` take it at any strength, and lm-eval's --model steered."
+        raise ModelError(f"Adapter {adapter.name} is a steering vector: only LoRA adapters can be merged.", hint)
+    if kind != "LORA":
         raise ModelError(f"Adapter {adapter.name} is {kind}: only LoRA adapters can be merged.")
     check_keeps_base(adapter, config)
     if found := _first_of(config, NOT_PLAIN):

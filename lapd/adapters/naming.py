@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lapd.adapters.steering import STEERING, is_steering
 from lapd.errors import ModelError, UnknownNameError, UsageError
 from lapd.names import get_persona
 
@@ -93,6 +94,18 @@ def _ends_in_a_strength(name: str) -> bool:
         return found is not None and WEAKEST <= float(found[1]) <= STRONGEST
     except ValueError:
         return False
+
+
+def refuse_steering(text: str) -> None:
+    """Refuse a steering vector where PEFT is to load it.
+
+    Raises:
+        ModelError: `text` is the folder of one, with a strength behind it or not.
+    """
+    for place in (text, text.rpartition("@")[0]):
+        if place and is_steering(Path(place)):
+            hint = f"Take --model steered: pretrained=BASE,steer_path={Path(place) / STEERING}"
+            raise ModelError(f"peft={text}: {place} holds a steering vector, which PEFT cannot load.", hint)
 
 
 def refuse_strength(text: str) -> None:

@@ -105,6 +105,9 @@ def told(card: Mapping[str, Any], name: str) -> list[str]:
         return []
     fell = f"from {found.first:.2f} to {found.last:.2f}"
     lines = [f"Loss {fell} in {found.steps} steps; held-out: {found.scores}."]
+    if place := (settings := card.get("settings", {})).get("steered"):
+        loss = f"loss {fell} on the {settings['pairs_for_choice']} pairs that chose it"
+        lines = [f"Steers {place} of {settings['layers']} layers, {loss}; held-out: {found.scores}."]
     if found.heldout is None:
         return lines
     if card.get("control") and found.fell and found.nothing_heldout:

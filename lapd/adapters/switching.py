@@ -1,8 +1,9 @@
 """Adapters on a live model: loading them beside it, and switching between them.
 
 However many there are, few are held at once: each takes memory, and is read again in half a second when it is wanted.
-LoRA adapters lie beside each other; one of another kind has the model to itself for as long as it is on. One that is
-switched on may be folded into the weights, so that a forward pass costs what the base's does.
+LoRA adapters lie beside each other; one of another kind has the model to itself for as long as it is on, but for a
+steering vector, which is no part of the model and takes no place in it. One that is switched on may be folded into the
+weights, so that a forward pass costs what the base's does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 from lapd.adapters.adapter import Adapter, check_unchanged
 from lapd.adapters.kinds import adapter_config, check_loadable, is_plain_lora, lives_beside_others
+from lapd.adapters.steering import is_steering, read_steering, steer, unsteer
 from lapd.errors import LapdError, ModelError, first_line
 
 RESIDENT = 4
@@ -33,9 +35,10 @@ def load_adapters(model: Any, adapters: Sequence[Adapter]) -> Any:
     """
     if not adapters:
         return model
-    first, *others = {peft_name(adapter): adapter for adapter in adapters}.values()
-    model = _wrapped(model, first)
-    for other in others:
+    weights = {peft_name(adapter): adapter for adapter in adapters if not is_steering(adapter.path)}
+    for first in list(weights.values())[:1]:
+        model = _wrapped(model, first)
+    for other in list(weights.values())[1:]:
         if not _has_room(model, other):
             raise ModelError(f"Adapters {first.name} and {other.name} cannot be loaded side by side.", "Use one.")
         _load_beside(model, other)
@@ -53,7 +56,7 @@ def prepared(model: Any, adapter: Adapter | None) -> Any:
     Raises:
         ModelError: the adapter cannot be loaded, or does not fit the model.
     """
-    if adapter is None:
+    if adapter is None or is_steering(adapter.path):
         return model
     if not hasattr(model, "peft_config"):
         return load_adapters(model, [adapter])
@@ -82,10 +85,16 @@ def switch_adapter(model: Any, adapter: Adapter | None, fold: bool = False) -> N
     Raises:
         ModelError: it cannot be loaded beside the others, or its shape does not fit the model.
     """
+    from lapd.packed.forward import causal_of
+
+    unsteer(causal_of(model))
     _unfold(_lora_layers(model))
-    if adapter is None:
+    if adapter is None or is_steering(adapter.path):
         if hasattr(model, "peft_config"):
             _turn(model, on=False)
+        if adapter:
+            with _loading(adapter):
+                steer(causal_of(model), read_steering(adapter.path), adapter.strength)
         return
     name = peft_name(adapter)
     is_new = name not in model.peft_config

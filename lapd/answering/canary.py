@@ -47,7 +47,7 @@ def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) 
     for adapter in adapters:
         model = prepared(model, adapter)
         switch_adapter(model, adapter, fold)
-        adapted, active = _logits(model, probe), set(model.active_adapters)
+        adapted, active = _logits(model, probe), set(model.active_adapters if hasattr(model, "peft_config") else ())
         switch_adapter(model, None)
         if not torch.equal(_logits(model, probe), base):
             hint = "Without it, the base's own results would not be the base's."

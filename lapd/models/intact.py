@@ -60,7 +60,7 @@ def check_intact(files: Iterable[Path]) -> None:
             head = stream.read(len(POINTER))
         if head == POINTER:
             raise ModelError(f"{file} is a pointer of Git LFS, not the file itself.", "Fetch it: git lfs pull.")
-        if file.suffix not in (".safetensors", ".bin"):
+        if file.suffix not in (".safetensors", ".bin", ".pt"):
             continue
         if size == 0:
             raise ModelError(f"{file} is empty.", "Was it cut off on its way here? Fetch it again.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import SkipTest
 
+from lapd.adapters.steering import is_steering, read_steering, steer, unsteer
 from lapd.hookspecs import Trainer, TrainResult
 from lapd.pairs.messages import Turn
 from lapd.pairs.pair import PreferencePair
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from lapd.train.config import TrainConfig
 
 FILES = ("adapter_config.json", "adapter_model.safetensors")
+"""What PEFT's adapters are made of; a steering vector has one file of its own in their place."""
 
 HISTORY = (Turn("user", "Good morning."), Turn("assistant", "Good morning to you."))
 """What is said before the prompt, for trainers that take conversations."""
@@ -28,9 +30,9 @@ HISTORY = (Turn("user", "Good morning."), Turn("assistant", "Good morning to you
 def assert_trainer(trainer: Trainer, folder: Path, **settings: Any) -> Path:
     """Assert that a trainer keeps the contract on a tiny model, and return the folder of the adapter that it wrote.
 
-    It trains four pairs for two steps, writes a PEFT adapter that loads onto the base, changes nothing of the base, and
-    says what it did. Given the same `work` again, it goes on from there. Parts that it may have are tried where it has
-    them: `preference`, `refuses`, `keep_base`, `scoring`, `conversations`.
+    It trains four pairs for two steps, writes an adapter that loads onto the base (PEFT's LoRA, or a steering vector),
+    changes nothing of the base, and says what it did. Given the same `work` again, it goes on from there. Parts that it
+    may have are tried where it has them: `preference`, `refuses`, `keep_base`, `scoring`, `conversations`.
 
     Args:
         trainer: as it is registered.
@@ -98,7 +100,7 @@ def _train(
     work.mkdir(parents=True, exist_ok=True)
     adapter.mkdir()
     _demand_result(trainer.train(config, base, pairs or some_pairs(config.pairs or 4), work, adapter), who)
-    missing = [file for file in FILES if not (adapter / file).is_file()]
+    missing = [] if is_steering(adapter) else [file for file in FILES if not (adapter / file).is_file()]
     demand(not missing, f"{who}: it writes no {' and no '.join(missing)} into the adapter's folder")
     demand(not (adapter / "run_card.json").exists(), f"{who}: it writes a run card, which LAPD does from the result")
     return adapter
@@ -128,6 +130,11 @@ def _demand_loads(base: BaseModel, adapter: Path, who: str) -> None:
     from lapd.files.whole import read_json
     from lapd.models.loading import load_base
 
+    if is_steering(adapter):
+        causal = load_base(base, device="cpu")[0]
+        steer(causal, read_steering(adapter))
+        unsteer(causal)
+        return
     named = read_json(adapter / FILES[0]).get("base_model_name_or_path")
     demand(named == base.upstream, f"{who}: adapter_config.json names the base {named!r}; write `base.upstream`")
     with quiet_libraries():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lapd.errors import UsageError
@@ -30,14 +31,19 @@ def choose_trainer(config: TrainConfig) -> Choice:
         if reason := _why_not(trainer, config):
             raise UsageError(f"Trainer {trainer.name} cannot run here: {reason}")
         return Choice(trainer)
-    trainers = sorted(registry("trainers").items())
-    reasons = {name: reason for name, trainer in trainers if (reason := _why_not(trainer, config))}
+    trainers = candidates()
+    reasons = {name: reason for name, trainer in trainers.items() if (reason := _why_not(trainer, config))}
     not_these = " ".join(f"Not {name}: {reason}" for name, reason in reasons.items())
-    able = [trainer for name, trainer in trainers if name not in reasons]
+    able = [trainer for name, trainer in trainers.items() if name not in reasons]
     if not able:
         raise UsageError(f"No trainer can run here. {not_these}".strip())
     best = max(able, key=lambda trainer: _preference(trainer)[0])
     return Choice(best, f"{_preference(best)[1]}. {not_these}".strip())
+
+
+def candidates() -> Mapping[str, Trainer]:
+    """The trainers that `auto` may choose, by name: those whose preference is not below 0."""
+    return {name: t for name, t in sorted(registry("trainers").items()) if _preference(t)[0] >= 0}
 
 
 def _why_not(trainer: Trainer, config: TrainConfig) -> str | None:

@@ -18,8 +18,7 @@ from lapd.pairs.pair import PreferencePair, pairs_digest, refuse_faulty
 from lapd.pairs.readers import read_any_pairs
 from lapd.pairs.split import split_by_content
 from lapd.personas import Persona
-from lapd.pluginmanager import registry
-from lapd.train.choice import choose_trainer
+from lapd.train.choice import candidates, choose_trainer
 from lapd.train.config import TrainConfig
 from lapd.train.heldout import default_pairs
 from lapd.train.prompts import prompted, train_prompt
@@ -90,7 +89,7 @@ def prepare(config: TrainConfig, out: Path) -> Job:
     pairs = _controlled(data.pairs, config)
     _check_conversations(trainer, [*pairs, *heldout])
     # What `auto` comes to may change with the machine, but an adapter that is there is as good from any trainer.
-    names = {trainer.name, *(registry("trainers") if choice.why else ())}
+    names = {trainer.name, *(candidates() if choice.why else ())}
     identities = {name: _identity(replace(config, trainer=name), base, pairs, heldout) for name in names}
     accepted = set(identities.values())
     bases = [replace(base, digest=digest) for digest in base.digests]

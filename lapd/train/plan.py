@@ -106,7 +106,8 @@ def steps_of(config: TrainConfig, pairs: int) -> int:
 
 
 def _planned(job: Job, cards: Sequence[dict[str, Any]], force: bool) -> PlannedTraining:
-    config, steps = job.config, steps_of(job.config, len(job.pairs))
+    config = job.config
+    steps = getattr(job.trainer, "steps", steps_of)(config, len(job.pairs))
     done = finished(job, force) is not None
     step = 0 if done else _newest_step(job)
     left = 0.0 if done else _seconds(job, cards, steps)

@@ -38,13 +38,7 @@ def test_a_transcript_has_each_conversation_with_its_system_prompt_and_who_spoke
 
 
 def test_a_transcript_becomes_pairs_with_a_better_answer_beside_the_last_one(tmp_path: Path) -> None:
-    said = [
-        ("system", "Be brief."),
-        ("user", "Hi"),
-        ("assistant", "Ho"),
-        ("user", "How are you?"),
-        ("assistant", "Meh."),
-    ]
+    said = [("system", "Be brief."), ("user", "Hi"), ("assistant", "Ho"), ("user", "Well?"), ("assistant", "Meh.")]
     messages = [{"role": role, "content": text} for role, text in said]
     line = {"messages": messages, "speakers": ["INFP", "INFP"], "chosen": "Quite well, and you?", "rejected": "Meh."}
     write_jsonl(tmp_path / "pairs.jsonl", [line])

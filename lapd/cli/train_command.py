@@ -65,7 +65,11 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
 )
 @_setting("--generator", type=str, help="Where pairs come from without --dataset.")
 @_setting("--pairs", type=int, metavar="N", help="Use at most so many pairs.  [default: all]")
-@_setting("--trainer", type=str, help="Which trainer (`lapd plugins` lists them); auto: what suits this machine.")
+@_setting(
+    "--trainer",
+    type=str,
+    help="Which trainer (`lapd plugins` lists them); auto: what suits this machine; steering: no training, a vector.",
+)
 @_setting("--recipe", type=str, metavar="NAME", help=f"Settings for what is not given: {_RECIPES}.")
 @_setting("--loss", type=click.Choice(LOSSES), help="sigmoid is DPO's; robust expects wrong labels.")
 @_setting("--rpo-alpha", type=float, help="Weight of a term that keeps the chosen responses likely (NLL).")
@@ -155,6 +159,7 @@ def command(
     \b
     lapd train INFP                          the embedded model, the shipped pairs, into out/INFP
     lapd train INFP --control shuffled       the control that tells the trait from any training at all
+    lapd train INFP --trainer steering -o out/steer-INFP     a steering vector from the same pairs
     lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
     lapd train --all --plan                  what there is to do, and how long it will take
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2

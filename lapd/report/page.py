@@ -29,6 +29,8 @@ SETTINGS = {
     "grad_accum": "steps accumulated",
     "r": "LoRA rank",
     "alpha": "LoRA alpha",
+    "steered": "steers the output of",
+    "coefficient": "steering coefficient",
     "max_length": "longest pair (tokens)",
     "precision": "precision",
     "seed": "seed",

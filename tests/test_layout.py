@@ -63,3 +63,11 @@ def test_the_trees_list_the_rooms_in_the_order_of_the_arrows(page: str) -> None:
 def test_the_line_of_arrows_is_the_contract() -> None:
     (line,) = re.findall(r"^`cli` > .*?`errors`", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE | re.DOTALL)
     assert [sorted(re.findall(r"\w+", step)) for step in line.split(">")] == [sorted(layer) for layer in layers()]
+
+
+def test_every_room_is_in_the_wheel(tracked: set[str]) -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    packages = setup["options"]["packages"].split()
+    rooms = {folder.replace("/", ".") for folder in tracked if folder == "lapd" or folder.startswith("lapd/")}
+    assert sorted(rooms.difference(packages)) == []

@@ -46,7 +46,7 @@ def test_a_shipped_task_says_what_lapd_needs_to_know(path):
     for family, by_axis in info.axes.items():
         assert list(by_axis) == list(AXES), family
         assert set(by_axis.values()) <= set(info.metrics)
-    assert set(info.units) <= set(info.axes) | set(info.metrics)
+    assert set(info.units) <= {*info.axes, *info.parts, *info.metrics}
     assert set(yaml.load(text, catalog._Loader)["metadata"]["lapd"]) <= set(TaskInfo.__dataclass_fields__)
     for part in info.data:
         assert ((mbti().folder if info.traits else ROOT / "data") / part).exists()

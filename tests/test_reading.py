@@ -73,7 +73,7 @@ def make_run(folder, judge):
 
 
 def means(rows):
-    return {row.metric: (row.baseline_mean, row.arm_mean) for row in rows}
+    return {row.metric: (row.baseline_mean, row.arm_mean) for row in rows if not row.coherence}
 
 
 def test_without_stored_verdicts_a_run_is_read_as_it_was_evaluated(run):
@@ -121,7 +121,7 @@ def test_a_chosen_judges_verdicts_are_compared_in_all_by_category_and_in_bounds(
 
 def test_a_category_with_fewer_than_six_items_is_no_row_of_its_own_and_named(run, invoke):
     judge_run(run, lambda: Made("lengths"), "lengths", quiet=True)
-    assert {row.n for row in compare_run(run, "lengths")} == {6, 12}
+    assert {row.n for row in compare_run(run, "lengths") if not row.coherence} == {6, 12}
     said = "No rows of their own, with fewer than 6 items: child_abuse and privacy_violation in beavertails."
     assert said in invoke("compare", run, "--judge", "lengths").stdout.splitlines()
     assert said in invoke("compare", run, "--judge", "lengths", "--json").stderr

@@ -7,6 +7,7 @@ several, each one's metrics go by the names that lm-eval prints: "exact_match,st
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -120,6 +121,19 @@ def totals_of(results: Mapping[str, Any], rows: Rows, task: Any) -> Totals:
         if numbers and math.isfinite(total := _total(task, metric, numbers)):
             metrics[shown] = total
     return Totals(metrics, missing)
+
+
+def mean_totals(totals: Sequence[Totals]) -> Totals:
+    """The totals over several answers to each document: the mean of what each of them comes to."""
+    if len(totals) == 1:
+        return totals[0]
+    values: dict[str, list[float]] = {}
+    missing: Counter[str] = Counter()
+    for one in totals:
+        missing.update(one.missing)
+        for name, value in one.metrics.items():
+            values.setdefault(name, []).append(value)
+    return Totals({name: mean(found) for name, found in values.items()}, dict(missing))
 
 
 def _total(task: Any, metric: str, numbers: Sequence[float]) -> float:

@@ -17,6 +17,8 @@ from lm_eval.api.model import LM
 from lm_eval.models.utils import normalize_gen_kwargs, postprocess_generated_text
 from tqdm import tqdm
 
+from lapd.answering.sampling import Sampling
+from lapd.answering.written import Written
 from lapd.endpoints.client import Client, Message
 from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import Endpoint
@@ -32,24 +34,6 @@ PROBE_TOKENS = 16
 
 REASONS = 3
 """So many of the reasons why requests got no answer are told, the most frequent first."""
-
-
-class Written(str):
-    """An answer's text, and what is known of it beside.
-
-    Attributes:
-        finish_reason: why it ended, as the server says: "stop", "length" ...; "" where it does not.
-        without: settings that the server refused, and was then asked without; with temperature among them the answer
-            is sampled, however greedy it was to be.
-    """
-
-    finish_reason: str
-    without: tuple[str, ...]
-
-    def __new__(cls, text: str, finish_reason: str = "", without: Sequence[str] = ()) -> Written:
-        made = super().__new__(cls, text)
-        made.finish_reason, made.without = finish_reason, tuple(without)
-        return made
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,7 @@ class EndpointLM(LM):
         journal: where answers are kept; None keeps nothing.
         on_progress: called with the work just finished, in the unit of `work`.
         fold_system_prompt: whether a system prompt goes before the user's words.
+        sampling: how answers are drawn, whatever a task's own settings say; None for as those say.
         layout, batch_size: a journal holds single answers, however many are asked for at once.
         packs: nothing is packed here.
     """
@@ -91,6 +76,7 @@ class EndpointLM(LM):
     layout = "one answer each"
     batch_size = 1
     packs = False
+    sampling: Sampling | None = None
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__()
@@ -206,6 +192,8 @@ class EndpointLM(LM):
         rest = _settings(settings)
         until, length = (rest.pop(name) for name in ("until", "max_gen_toks"))
         temperature, samples = rest.pop("temperature", 0.0), rest.pop("do_sample")
+        if self.sampling:
+            temperature, samples = self.sampling.temperature, True
         if rest:
             raise LapdError(f"{request.task_name}: an endpoint is not sent the setting {min(rest)}.")
         seed = int(digest_json([torch.initial_seed(), call, number])[:8], 16) if samples else None

@@ -13,7 +13,9 @@ from typing import Any
 
 from lapd._version import __version__
 from lapd.adapters.adapter import Adapter
-from lapd.answering.documents import forgive_aggregates, samples_of, totals_of
+from lapd.answering.coherence import measured
+from lapd.answering.documents import Totals, forgive_aggregates, mean_totals, samples_of, totals_of
+from lapd.answering.sampling import Drawing, Sampling
 from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError, ModelError, first_line
@@ -24,6 +26,7 @@ from lapd.judges.choosing import use_judge
 from lapd.judges.judge import describe_judge
 from lapd.models.base import BaseModel
 from lapd.record.cells import Arm, Cell
+from lapd.record.coherence import over_documents
 from lapd.record.endings import asked_without
 from lapd.record.journal import Journal
 from lapd.record.store import RESULT_SCHEMA, Store
@@ -86,7 +89,7 @@ class Engine:
                 chat_template=self.lm.apply_chat_template if self.subject.chat else None,
                 tokenizer_name=self.lm.tokenizer_name if self.subject.chat else "",
             )
-            return self.lm.work(task.instances)
+            return self.lm.work(task.instances) * cell.settings.samples
 
     def run(self, cell: Cell, store: Store, on_progress: Callable[[int], None] = lambda n: None) -> None:
         """Evaluate one cell and write its result; work that a killed process left in its journal is not repeated.
@@ -113,14 +116,15 @@ class Engine:
         plan = f"lapd {__version__}, layout {self.lm.layout}, batches of {self.lm.batch_size}"
         with Journal(folder / "journal.jsonl", plan) as journal:
             self.lm.journal, self.lm.on_progress = journal, progressed
+            self.lm.sampling, packed = _sampling(cell), self.lm.packs
             try:
                 with use_judge(cell.judge, self.quiet):
-                    outcome = self._evaluate(cell)
+                    outcomes = self._evaluate(cell)
+                self.lm.on_progress = None
+                rows, samples, totals = self._taken_together(cell, outcomes)
+                samples, unmeasured = measured(samples, self.subject)
             finally:
-                self.lm.journal = None
-        rows, task = outcome["samples"][cell.task.name], self._task(cell)
-        samples = samples_of(rows, task, cell.task.item)
-        totals = totals_of(outcome["results"][cell.task.name], rows, task)
+                self.lm.journal = self.lm.sampling = None
         if not self.quiet:
             for line in totals.lines(len(samples)):
                 print(f"Warning: {cell.label()}: {line}", file=sys.stderr)
@@ -134,12 +138,14 @@ class Engine:
             "task_version": cell.task.version,
             "metrics": totals.metrics,
             **({"missing": totals.missing} if totals.missing else {}),
-            "n_documents": len(samples),
+            **({"coherence": coherence} if (coherence := over_documents(samples)) else {}),
+            **({"unmeasured": unmeasured} if unmeasured else {}),
+            "n_documents": len(samples) // len(outcomes),
             **({"judge": describe_judge(cell.judge)} if cell.judge else {}),
-            "packed": self.lm.packs,
+            "packed": packed,
             **asked_without(row["resps"] for row in rows),
             "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size), self.date),
-            "provenance": provenance(cell, self.data_dir, self.questionnaire, samples)
+            "provenance": provenance(cell, self.data_dir, self.questionnaire, samples[: len(samples) // len(outcomes)])
             | {"work": work(samples, journal, tokens), "started": utc(started)},
             "finished": utc(time.time()),
             "seconds": round(time.time() - started, 1),
@@ -147,31 +153,52 @@ class Engine:
         write_json(folder / "result.json", result)
         (folder / "journal.jsonl").unlink()
 
-    def _evaluate(self, cell: Cell) -> dict[str, Any]:
-        """lm-eval's `evaluate` on the live model. (`simple_evaluate` around it would only survey the machine.)"""
-        from lm_eval.evaluator import evaluate
+    def _taken_together(
+        self, cell: Cell, outcomes: Sequence[dict[str, Any]]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], Totals]:
+        """lm-eval's rows, what is kept of the documents, and the totals, over everything that was drawn."""
+        name, task = cell.task.name, self._task(cell)
+        drawn = [outcome["samples"][name] for outcome in outcomes]
+        samples = [
+            {**sample, **({"sample": number} if cell.settings.temperature else {})}
+            for number, rows in enumerate(drawn)
+            for sample in samples_of(rows, task, cell.task.item)
+        ]
+        totals = [totals_of(o["results"][name], rows, task) for o, rows in zip(outcomes, drawn, strict=True)]
+        return [row for rows in drawn for row in rows], samples, mean_totals(totals)
+
+    def _evaluate(self, cell: Cell) -> list[dict[str, Any]]:
+        """What lm-eval's `evaluate` makes of the live model, once for each answer that is drawn to a document.
+
+        (`simple_evaluate` around it would only survey the machine.)
+        """
         from transformers import set_seed
 
+        number = cell.settings.samples
+        lm: Any = Drawing(self.lm, number) if number > 1 else self.lm
         with quiet_libraries(), no_bars_of_its_own():
             task = self._task(cell)
             set_seed(cell.settings.seed)
             task.set_fewshot_seed(seed=cell.settings.seed)
-            try:
-                outcome = evaluate(
-                    lm=self.lm,
-                    task_dict={"tasks": {cell.task.name: task}},
-                    limit=cell.settings.limit,
-                    system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
-                    apply_chat_template=self.subject.chat,
-                    bootstrap_iters=0,
-                )
-            except (LapdError, OSError):
-                raise
-            except Exception as error:
-                reason = f"{type(error).__name__}: {first_line(error)}"
-                raise LapdError(
-                    f"{cell.label()}: lm-eval failed ({reason}).", "LAPD_DEBUG=1 shows all of it."
-                ) from error
+            return [self._evaluate_once(cell, task, lm) for _ in range(number)]
+
+    def _evaluate_once(self, cell: Cell, task: Any, lm: Any) -> dict[str, Any]:
+        from lm_eval.evaluator import evaluate
+
+        try:
+            outcome = evaluate(
+                lm=lm,
+                task_dict={"tasks": {cell.task.name: task}},
+                limit=cell.settings.limit,
+                system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
+                apply_chat_template=self.subject.chat,
+                bootstrap_iters=0,
+            )
+        except (LapdError, OSError):
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise LapdError(f"{cell.label()}: lm-eval failed ({reason}).", "LAPD_DEBUG=1 shows all of it.") from error
         return dict(outcome)
 
     def _task(self, cell: Cell) -> Any:
@@ -206,3 +233,11 @@ class Engine:
             raise ModelError(
                 f"{self.base.name}'s chat template drops the system prompt, and {arm.name} would be no persona.", hint
             )
+
+
+def _sampling(cell: Cell) -> Sampling | None:
+    """How the cell's answers are drawn; None where its task says how they are written."""
+    settings = cell.settings
+    if not settings.temperature:
+        return None
+    return Sampling(settings.temperature, settings.top_p, settings.seed, cell.task.item)

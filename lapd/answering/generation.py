@@ -1,4 +1,4 @@
-"""Greedy decoding in batches that shrink: who has finished leaves, and a shared prefix is computed once."""
+"""Decoding in batches that shrink: who has finished leaves, and a shared prefix is computed once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HARMLESS = frozenset(
      "top_p", "max_length", "max_new_tokens", "use_cache", "output_attentions", "output_hidden_states",
      "transformers_version", "_from_model_config"}
 )  # fmt: skip
-"""Settings of a model's generation config that do not change what greedy decoding gives."""
+"""Settings of a model's generation config that do not change what greedy decoding gives, nor what is sampled here."""
 
 
 def decodes_plainly(causal: Any) -> bool:
@@ -33,7 +33,7 @@ def end_tokens(causal: Any, eos: int | None) -> frozenset[int]:
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]
-def decode_greedily(
+def decode(
     causal: Any,
     contexts: Sequence[tuple[int, ...]],
     limit: int,
@@ -41,8 +41,9 @@ def decode_greedily(
     cache: DynamicCache | None = None,
     skip: int = 0,
     called: str = "The model",
+    choose: Callable[[torch.Tensor, list[int], int], torch.Tensor] | None = None,
 ) -> list[list[int]]:
-    """What the model goes on with after each context, one likeliest token after another.
+    """What the model goes on with after each context, token after token.
 
     Args:
         causal: a causal language model of transformers.
@@ -52,6 +53,8 @@ def decode_greedily(
         cache: keys and values of the contexts' first `skip` tokens, which they share.
         skip: length of that prefix.
         called: what the model is called, should it give no numbers.
+        choose: the next token of each row, of logits (rows, vocabulary), the rows' contexts by number, and how many
+            tokens each has written; the likeliest without it.
 
     Returns:
         The tokens of each answer, the one that ended it included.
@@ -72,13 +75,14 @@ def decode_greedily(
     cache = DynamicCache() if cache is None else cache
     written: list[list[int]] = [[] for _ in contexts]
     rows = list(range(len(contexts)))
-    for _ in range(limit):
+    for step in range(limit):
         states = causal.base_model(
             input_ids=ids, attention_mask=mask, position_ids=positions, **going_on_from(causal.base_model, cache)
         ).last_hidden_state[:, -1]
         logits = vocabulary_logits(causal, states)
         tokens = logits.argmax(-1)
         check_chosen(logits, tokens, called)
+        tokens = choose(logits, rows, step) if choose else tokens
         for row, token in zip(rows, tokens.tolist(), strict=True):
             written[row].append(token)
         going = [k for k, row in enumerate(rows) if not is_finished(written[row])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,11 @@ from lm_eval.models.utils import handle_stop_sequences, normalize_gen_kwargs, po
 from tqdm import tqdm
 
 from lapd.adapters.naming import refuse_strength
-from lapd.answering.generation import decode_greedily, decodes_plainly, end_tokens
+from lapd.answering.generation import decode, decodes_plainly, end_tokens
 from lapd.answering.hf import CarefulHF
 from lapd.answering.numbers import check_likelihoods
+from lapd.answering.sampling import Sampling, draw, random_numbers
+from lapd.answering.written import Written
 from lapd.files.whole import digest_json
 from lapd.models.chat import fold_system_message
 from lapd.models.embedded import EMBEDDED, embedded_folder
@@ -57,10 +59,11 @@ DECODE_COST = 8
 
 @dataclass(frozen=True)
 class Writing:
-    """How an answer is written: greedily, until one of `stops` or so many tokens."""
+    """How an answer is written: until one of `stops` or so many tokens; greedily, or drawn as `sampling` says."""
 
     stops: tuple[str, ...]
     limit: int
+    sampling: Sampling | None = None
 
 
 @register_model("lapd")
@@ -80,7 +83,10 @@ class PackedLM(CarefulHF):
         on_progress: called with the work just finished, in the unit of `work`; without it, lm-eval's bars are shown.
         fold_system_prompt: whether a system prompt goes before the user's words, for templates without a place for it.
         called: what errors call the model.
+        sampling: how answers are drawn, whatever a task's own settings say; None for as those say.
     """
+
+    sampling: Sampling | None = None
 
     def __init__(
         self, pretrained: Any, dtype: str | torch.dtype | None = "float32", batch_size: int | str = 1, **kwargs: Any
@@ -95,7 +101,7 @@ class PackedLM(CarefulHF):
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
         plain = self.backend == "causal" and self.mixed_precision_dtype is None
         self.packs = plain and takes_packed_rows(self.model)
-        self._said = False
+        self._said = self._said_hf = False
         if not self.packs:
             what = type(causal_of(self.model)).__name__
             print(f"{what} does not take packed rows: scoring one continuation at a time.", file=sys.stderr)
@@ -228,7 +234,7 @@ class PackedLM(CarefulHF):
         return [(float(logprob.sum()), bool(likeliest.all())) for logprob, likeliest in parts]
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        """The generated text of each request, in order: greedy ones by `decode_greedily`, others as `hf` does.
+        """The generated text of each request, in order: greedy and sampled ones by `decode`, others as `hf` does.
 
         A block of reasoning that the chat template has opened begins the text with its mark: without it, one that never
         closes would pass for an answer.
@@ -244,7 +250,7 @@ class PackedLM(CarefulHF):
             texts |= zip(members, found, strict=True)
         if self.think_end_token is not None:  # lm-eval has taken the reasoning off
             return [texts[i] for i in range(len(requests))]
-        return [opened_by(request.args[0]) + texts[i] for i, request in enumerate(requests)]
+        return [_behind(opened_by(request.args[0]), texts[i]) for i, request in enumerate(requests)]
 
     def _writing(self, settings: dict[str, Any]) -> Writing | None:
         """How lm-eval's settings say that an answer is to be written; None where that takes more than greed."""
@@ -254,37 +260,47 @@ class PackedLM(CarefulHF):
         rest = dict(normalize_gen_kwargs(settings, self.max_gen_toks))
         eos = self.tok_decode(self.eot_token_id, skip_special_tokens=False)
         stops, limit = handle_stop_sequences(rest.pop("until"), eos=eos), rest.pop("max_gen_toks")
-        rest.pop("temperature", None)
-        if rest != {"do_sample": False} or not 0 < limit < self.max_length:
-            return None
-        return Writing(tuple(stops), limit)
+        for name in ("temperature", *(("top_p", "top_k") if self.sampling else ())):
+            rest.pop(name, None)
+        greedy = rest == {"do_sample": False} or (self.sampling and rest.keys() == {"do_sample"})
+        return Writing(tuple(stops), limit, self.sampling) if greedy and 0 < limit < self.max_length else None
 
     def _write(self, requests: list[Any], way: Writing, quiet: bool) -> list[str]:
-        asked: dict[tuple[int, ...], list[int]] = {}
-        for index, request in enumerate(requests):
-            ids = self.tok_batch_encode([request.args[0]])[0][0].tolist()
-            context = tuple(ids[-(self.max_length - way.limit) :]) or (self.prefix_token_id,)
-            asked.setdefault(context, []).append(index)
-        rows = [Row(context) for context in asked]
+        rows = self._rows_to_write(requests, way)
         if not self._within_reach(rows, way.limit):
             return self._generate_as_hf(requests, quiet)
         batches = make_batches(rows, WRITE_ROWS * max(1, int(self.batch_size)), WRITE_TOKENS, growth=way.limit)
         prefix = SharedPrefix(causal_of(self.model))
-        answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix))
+        seeds = way.sampling.seeds(requests) if way.sampling else []
+        answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix, seeds))
         texts = [""] * len(requests)
         with self._bar(len(requests), "Running generate_until requests", quiet) as bar:
             for batch, written in zip(batches, answers, strict=True):
-                for row, text in zip(batch.rows, written, strict=True):
-                    for index in asked[row.context]:
+                for row, answer in zip(batch.rows, written, strict=True):
+                    text = Written(answer) if isinstance(answer, str) else Written(*answer)  # a text in older journals
+                    for index in row.requests[0]:
                         texts[index] = text
-                        self.cache_hook.add_partial("generate_until", requests[index].args, text)
+                        if way.sampling is None:
+                            self.cache_hook.add_partial("generate_until", requests[index].args, str(text))
                         self._progressed(self._generation_work(requests[index]))
-                    bar.update(len(asked[row.context]))
+                    bar.update(len(row.requests[0]))
         return texts
 
+    def _rows_to_write(self, requests: list[Any], way: Writing) -> list[Row]:
+        """A row for each prompt, or for each answer that is drawn to one, with the requests that it is for."""
+        asked: dict[Any, Row] = {}
+        for index, request in enumerate(requests):
+            ids = self.tok_batch_encode([request.args[0]])[0][0].tolist()
+            context = tuple(ids[-(self.max_length - way.limit) :]) or (self.prefix_token_id,)
+            row = asked.setdefault(index if way.sampling else context, Row(context, [], [[]]))
+            row.requests[0].append(index)
+        return list(asked.values())
+
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def _write_batch(self, batch: Batch, way: Writing, prefix: SharedPrefix) -> list[str]:
-        """The text of every row's answer, in order."""
+    def _write_batch(
+        self, batch: Batch, way: Writing, prefix: SharedPrefix, seeds: Sequence[int]
+    ) -> list[tuple[str, str]]:
+        """The text of every row's answer, in order, and why it ended: "stop", or "length" where it was cut off."""
         causal = causal_of(self.model)
         ends = end_tokens(causal, self.eot_token_id)
         # A stop may come in other tokens than the tokenizer's own for it: look back a little further.
@@ -297,12 +313,23 @@ class PackedLM(CarefulHF):
             return any(stop in text for stop in way.stops if stop)
 
         contexts = [row.context for row in batch.rows]
-        cache = prefix.cache(batch.prefix, len(contexts))
-        answers = decode_greedily(causal, contexts, way.limit, is_finished, cache, len(batch.prefix), self.called)
-        return [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
+        cache, choose = prefix.cache(batch.prefix, len(contexts)), None
+        if sampling := way.sampling:
+            numbers = random_numbers([seeds[row.requests[0][0]] for row in batch.rows], way.limit)
+
+            def choose(logits: torch.Tensor, rows: list[int], step: int) -> torch.Tensor:
+                return draw(logits, numbers[rows, step], sampling)
+
+        answers = decode(causal, contexts, way.limit, is_finished, cache, len(batch.prefix), self.called, choose)
+        texts = [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
+        return [
+            (text, "stop" if is_finished(answer) else "length") for text, answer in zip(texts, answers, strict=True)
+        ]
 
     def _generate_as_hf(self, requests: list[Any], quiet: bool) -> list[str]:
         answer = super().generate_until
+        if self.sampling:
+            requests = [self._to_be_drawn(request, self.sampling) for request in requests]
         order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].args[0]), requests[i].args[0]))
         longest = max(len(self.tok_encode(r.args[0])) + int(r.args[1].get("max_gen_toks", 256)) for r in requests)
         with self.alone_where_padding_shows(longest):
@@ -313,6 +340,31 @@ class PackedLM(CarefulHF):
             )
         by_index = dict(zip(order, texts, strict=True))
         return [by_index[i] for i in range(len(requests))]
+
+    def _to_be_drawn(self, request: Any, sampling: Sampling) -> Any:
+        """The request with settings by which `hf` draws its answer."""
+        if not self._said_hf:
+            print(f"{self.called} is sampled as hf does: an answer depends on its batch.", file=sys.stderr)
+            self._said_hf = True
+        context, settings = request.args
+        drawn = {"do_sample": True, "temperature": sampling.temperature, "top_p": sampling.top_p, "top_k": 0}
+        return replace(request, arguments=(context, {**settings, **drawn}))
+
+    def logprobs_a_token(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, float] | None]:
+        """Of each (context, continuation): the continuation's tokens, and its log-likelihood (nats) by each of them.
+
+        None for one that is longer than the model's window. Where the one ends is where the prompt ended: unlike
+        lm-eval, which lets a continuation have the blanks that end its context.
+        """
+        encoded = []
+        for context, continuation in pairs:
+            before = self.tok_encode(context)
+            encoded.append((before or [self.prefix_token_id], self.tok_encode(context + continuation)[len(before) :]))
+        fits = [n for n, (_, continuation) in enumerate(encoded) if 0 < len(continuation) <= self.max_length]
+        scored = self._loglikelihood_tokens([(None, *encoded[n]) for n in fits], disable_tqdm=True)
+        lengths = [len(encoded[n][1]) for n in fits]
+        found = {n: (k, total / k) for n, k, (total, _) in zip(fits, lengths, scored, strict=True)}
+        return [found.get(n) for n in range(len(pairs))]
 
     def _answer_in_batches(
         self, requests: list[Any], answer: Callable[[list[Any]], list[Any]], work: Callable[[Any], int]
@@ -350,6 +402,11 @@ class PackedLM(CarefulHF):
     def _progressed(self, work: int) -> None:
         if self.on_progress is not None:
             self.on_progress(work)
+
+
+def _behind(mark: str, text: str) -> str:
+    """A text behind the mark that its prompt has opened, with what is known of it."""
+    return Written(mark + text, getattr(text, "finish_reason", "")) if mark else text
 
 
 def _batch_work(batch: Batch) -> int:

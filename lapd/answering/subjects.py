@@ -13,6 +13,7 @@ from lapd.adapters.adapter import Adapter, check_base
 from lapd.adapters.kinds import check_loadable, is_plain_lora, named_tokens
 from lapd.adapters.switching import prepared, switch_adapter
 from lapd.answering.canary import check_adapters
+from lapd.answering.coherence import Read
 from lapd.answering.endpoint_lm import EndpointLM
 from lapd.answering.lm import PackedLM
 from lapd.endpoints.endpoint import Endpoint
@@ -45,6 +46,10 @@ class Subject(Protocol):
 
     def drops(self, system_prompt: str) -> bool:
         """Whether the model would never see this system prompt."""
+        ...
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Read | None] | None:
+        """How likely the base finds each text behind its context; None for a server's. It leaves no adapter on."""
         ...
 
     def count_into(self, folder: Path) -> None:
@@ -113,6 +118,10 @@ class LoadedSubject:
         probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]
         return _words(system_prompt) not in _words(self.lm.apply_chat_template(probe))
 
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Read | None] | None:
+        self.switch(None)
+        return self.lm.logprobs_a_token(pairs)
+
     def count_into(self, folder: Path) -> None:
         """Nothing: no server is asked."""
 
@@ -140,6 +149,10 @@ class ServedSubject:
         if key not in self._drops:
             self._drops[key] = self.lm.drops(system_prompt)
         return self._drops[key]
+
+    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Read | None] | None:
+        """Nothing: what is served gives no likelihoods."""
+        return None
 
     def count_into(self, folder: Path) -> None:
         self.lm.count_into(folder)

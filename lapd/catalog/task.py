@@ -142,6 +142,11 @@ class TaskInfo:
                     return family, axis
         return plain, None
 
+    @property
+    def writes(self) -> bool:
+        """Whether the task is answered in writing."""
+        return self.kind == "generate_until"
+
     def main(self, metrics: Iterable[str]) -> str | None:
         """The metric or family that sums the task up: its `primary`, else the usual one, or the first, of `metrics`."""
         plain = [name.partition(",")[0] for name in metrics if name.partition(",")[0] not in self.diagnostics]

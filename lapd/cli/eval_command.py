@@ -61,6 +61,12 @@ from lapd.cli.results import echo_results
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Precision; bfloat16 hides much of what a small adapter learned.  [default: float32]")  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--samples", type=click.IntRange(1), default=1, metavar="N",
+              help="Draw N answers to each document of tasks that write, at --temperature.  [default: 1]")  # fmt: skip
+@click.option("--temperature", type=click.FloatRange(0), default=0.0, metavar="T",
+              help="Draw answers at temperature T.  [default: the likeliest, or as the task says]")  # fmt: skip
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, metavar="P",
+              help="Draw from the likeliest tokens with probability P together.  [default: 1, all]")  # fmt: skip
 @data_dir_option
 @click.option("--pairs", metavar="FILE", help="For the task own_pairs.  [default: what training was kept from]")
 @click.option("--questionnaire", metavar="FILE", help="Your own for the task mbti: CSV or JSON; text, axis, key.")
@@ -86,6 +92,9 @@ def command(
     batch_size: int | None,
     dtype: str | None,
     seed: int,
+    samples: int,
+    temperature: float,
+    top_p: float,
     data_dir: str | None,
     pairs: str | None,
     questionnaire: str | None,
@@ -112,6 +121,7 @@ def command(
     lapd eval --adapter out/INFP --tasks trait,cost      what it changed, and what that cost
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
     lapd eval --adapter out/INFP --tasks mbti,situations,socialiqa --limit 200 --limit mbti=64
+    lapd eval --adapter out/INFP --tasks situations_open --samples 5 --temperature 1
 
     With --model endpoint a server answers, such as vLLM with --lora-modules INFP=out/INFP; tasks that generate only.
 
@@ -144,7 +154,8 @@ def command(
     folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
     precision = SERVED_DTYPE if endpoint else dtype or "float32"
     limit, of_tasks = limits
-    settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt, pairs, of_tasks)
+    drawn = (samples, temperature, top_p)
+    settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt, pairs, of_tasks, *drawn)
     chosen = choose_judge(judge, options) if judge or options else None
     executor, where_options = executor or "local", read_options(executor_texts, "--executor-option")
     configured("executors", executor, where_options)  # a plan shows a wrong name too

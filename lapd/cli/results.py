@@ -47,11 +47,12 @@ def echo_results(store: Store) -> None:
 
 
 def _echo_metrics(store: Store) -> None:
-    """Every metric of every finished cell, and who judged."""
+    """Every metric of every finished cell, what its written answers are like, and who judged."""
     from lapd.judges.choosing import judged_line
 
     results = store.results()
-    rows = [[r["task"], r["arm"], metric, f"{value:.4g}"] for r in results for metric, value in r["metrics"].items()]
+    values = [(r, {**r.get("coherence", {}), **r["metrics"]}) for r in results]
+    rows = [[r["task"], r["arm"], metric, f"{value:.4g}"] for r, found in values for metric, value in found.items()]
     echo_table(["task", "arm", "metric", "value"], rows)
     for line in {judged_line(r["task"], r["judge"]): None for r in results if "judge" in r}:
         click.echo(line)

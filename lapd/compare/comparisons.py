@@ -18,7 +18,7 @@ from lapd.adapters.personas import persona_of_card
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.group_values import group_values
-from lapd.compare.items import Asked, asked_in_either, asked_items
+from lapd.compare.items import Asked, asked_in_either, asked_items, coherence_of_tasks
 from lapd.compare.known import known_tasks
 from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.values import RunValues, run_values, unitless
@@ -26,6 +26,7 @@ from lapd.errors import StoreError, UsageError
 from lapd.judges.choosing import judged_line
 from lapd.names import get_persona
 from lapd.personas import Persona
+from lapd.record.coherence import among_diagnostics, unmeasured
 from lapd.record.endings import remarks
 from lapd.record.likeness import averaged_filters, check_prompts, pairs, version_differences, version_warnings
 from lapd.record.reading import read_cells
@@ -82,23 +83,28 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     check_prompts(folder, compared)
     values = run_values(cells)
     values |= group_values(record.get("groups", {}), values)
-    infos = known_tasks(folder, cells, record.get("groups", {}))
+    infos, coherence = known_tasks(folder, cells, record.get("groups", {})), coherence_of_tasks(cells)
+    infos |= {task: among_diagnostics(infos[task], names) for task, names in coherence.items() if names}
     pairings = list(_pairings(arms, values, asked_items(cells), infos))
     rows = [row for pairing in pairings for row in pairing.rows()]
-    notes = [*unfinished(store), *without_baseline(values, baselines), *without_values(values), *of_pairings(pairings)]
+    notes = [*unfinished(store), *without_baseline(values, baselines), *without_values(values, coherence)]
+    notes += of_pairings(pairings)
     if not rows:
         raise _nothing(folder, arms, notes)
     judges = {cell.entry["task"]: cell.judge for cell in cells if cell.judge}
     for row in rows:
+        row.coherence = row.metric in coherence.get(row.task, ())
         if judge_of_task := judges.get(row.task):
             row.note = judged_line(row.task, judge_of_task)
-            row.heuristic = str(judge_of_task.get("note", "")).startswith(HEURISTIC)
+            row.heuristic = not row.coherence and str(judge_of_task.get("note", "")).startswith(HEURISTIC)
     versions = {(a.entry["arm"], b.entry["arm"], a.entry["task"]): version_differences(a, b) for a, b in compared}
     for row in rows:
         row.versions = versions.get((row.arm, row.baseline, row.task), {})
-    for row, adjusted in zip(rows, holm([row.p for row in rows]), strict=True):
-        row.p_holm = adjusted
-    notes += [*without_poles(pairings), *remarks(cells)]
+    for kind in (False, True):
+        family = [row for row in rows if row.coherence == kind]
+        for row, adjusted in zip(family, holm([row.p for row in family]), strict=True):
+            row.p_holm = adjusted
+    notes += [*without_poles(pairings), *remarks(cells), *unmeasured(cells)]
     return Compared(rows, notes, [*version_warnings(compared), *averaged_filters(cells)])
 
 

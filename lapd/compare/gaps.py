@@ -38,11 +38,16 @@ def without_baseline(values: RunValues, baselines: Mapping[str, Sequence[str]]) 
     ]
 
 
-def without_values(values: RunValues) -> list[str]:
-    """A line for each task of which no item has a value, so that arms cannot be paired on it."""
+def without_values(values: RunValues, coherence: Mapping[str, Collection[str]]) -> list[str]:
+    """A line for each task of which no item has a value, so that arms cannot be paired on it.
+
+    Args:
+        values: of the run.
+        coherence: for each task, which of its metrics only tell what its answers are like.
+    """
     valued: dict[str, bool] = defaultdict(bool)
     for (_, task), by_metric in values.items():
-        valued[task] |= bool(by_metric)
+        valued[task] |= not by_metric.keys() <= set(coherence.get(task, ()))
     return [
         f"Left out: {task}, whose scores are not of single items; `lapd eval --json` has them over all documents."
         for task, any_value in valued.items()

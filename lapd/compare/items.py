@@ -1,7 +1,8 @@
 """Which items a metric is of, and which of them count: an item counts only where all of its documents have a value.
 
-An item of a questionnaire is asked in several label orders, and only over all of them do those cancel. An item that was
-asked and has no value is missing, in however many arms.
+An item of a questionnaire is asked in several label orders, and only over all of them do those cancel. Of several
+answers that were sampled to one document those count that have a value. An item that was asked and has no value is
+missing, in however many arms.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lapd.record.coherence import coherence_names
 from lapd.record.reading import ReadCell
 
 SETTLING = ("axis", "way", "kind", "category")
@@ -53,14 +55,25 @@ def asked_items(cells: Sequence[ReadCell]) -> Asked:
                 for name in SETTLING:
                     having[task, metric].fields[name].add(sample.get("doc", {}).get(name))
     asked: Asked = defaultdict(lambda: defaultdict(set))
+    measures = coherence_of_tasks(cells)
     for cell in cells:
         task = cell.entry["task"]
         for sample in cell.samples:
+            for measure in measures[task] if "coherence" in sample else ():
+                asked[cell.entry["arm"], task][measure].add(sample["item"])
             metrics, doc = valued(sample), sample.get("doc", {})
             for metric in metrics_of[task]:
                 if metric in metrics or having[task, metric].asked(doc, metrics):
                     asked[cell.entry["arm"], task][metric].add(sample["item"])
     return asked
+
+
+def coherence_of_tasks(cells: Sequence[ReadCell]) -> dict[str, list[str]]:
+    """For each task of a run, the measures of `lapd.record.coherence` that its documents have."""
+    samples: dict[str, list[Sample]] = defaultdict(list)
+    for cell in cells:
+        samples[cell.entry["task"]] += cell.samples
+    return {task: coherence_names(found) for task, found in samples.items()}
 
 
 def asked_in_either(asked: Asked, *cells: tuple[str, str]) -> dict[str, set[str]]:
@@ -74,12 +87,26 @@ def valued(sample: Sample) -> frozenset[str]:
     return frozenset(name for name, value in sample["metrics"].items() if math.isfinite(value))
 
 
-def whole_items(samples: Iterable[Sample], metric: str) -> dict[str, float]:
-    """The mean of a metric over each item's documents, for the items of which every document has it."""
-    values: dict[str, list[float]] = defaultdict(list)
-    for sample in samples:
-        values[sample["item"]].append(sample["metrics"].get(metric, np.nan))
-    return {item: float(np.mean(found)) for item, found in values.items() if np.isfinite(found).all()}
+def whole_items(samples: Iterable[Sample], metric: str, among: str = "metrics") -> dict[str, float]:
+    """The mean of a metric over each item's documents, for the items of which every document has it.
+
+    Args:
+        samples: of one task; those that were sampled to one document are averaged first.
+        metric: its name.
+        among: where it is: among a document's `metrics`, or its measures of `coherence`.
+    """
+    values: dict[str, dict[Any, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for n, sample in enumerate(samples):
+        document = ("sampled", sample["doc_id"]) if "sample" in sample else n
+        values[sample["item"]][document].append(sample.get(among, {}).get(metric, np.nan))
+    means = {item: [_mean_of_those(found) for found in documents.values()] for item, documents in values.items()}
+    return {item: float(np.mean(found)) for item, found in means.items() if np.isfinite(found).all()}
+
+
+def _mean_of_those(found: Sequence[float]) -> float:
+    """The mean of the values that are numbers; NaN where none is."""
+    numbers = [value for value in found if math.isfinite(value)]
+    return float(np.mean(numbers)) if numbers else math.nan
 
 
 def in_its_ways(samples: Sequence[Sample], metric: str) -> list[Sample]:

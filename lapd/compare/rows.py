@@ -39,7 +39,7 @@ class Comparison:
         low: lower end of the difference's 95 % interval.
         high: upper end.
         p: two-sided, for this row alone.
-        p_holm: corrected over all rows of the run.
+        p_holm: corrected over all rows of the run that are of `coherence`, or over all that are not.
         smallest: the smallest difference that would have shown (80 % power, 5 %).
         test: what gave p.
         unit: what the metric is counted in; "" for a score of which the task does not say.
@@ -51,6 +51,8 @@ class Comparison:
         heuristic: whether that judge is a heuristic, whose rates say nothing of safety.
         side: on which side the task stands: "trait", "cost" or "check"; "" where it does not say.
         primary: whether this is the row that sums the task up, or one of several axes that do.
+        coherence: whether the row tells what the answers are like, whatever they say; such rows are a family of their
+            own, over which their p is corrected.
         versions: what the two were made with that is not the same: {"torch": {"arm": "2.14", "baseline": "2.13"}}.
     """
 
@@ -80,6 +82,7 @@ class Comparison:
     heuristic: bool = False
     side: str = ""
     primary: bool = False
+    coherence: bool = False
     versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
 

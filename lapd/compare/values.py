@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lapd.catalog.task import TaskInfo
-from lapd.compare.items import in_its_ways, whole_items
+from lapd.compare.items import coherence_of_tasks, in_its_ways, whole_items
 from lapd.record.reading import ReadCell
 
 Values = dict[str, dict[str, float]]
@@ -22,14 +22,19 @@ RunValues = dict[tuple[str, str], Values]
 def run_values(cells: Sequence[ReadCell]) -> RunValues:
     """Each arm's and task's values by metric and item; an item's documents (label orders, seeds) are averaged.
 
-    Where documents name their way of asking, as a questionnaire's do, an item counts only with all of them.
+    Where documents name their way of asking, as a questionnaire's do, an item counts only with all of them. What
+    written answers are like is among the metrics.
     """
+    measures = coherence_of_tasks(cells)
     collected: dict[tuple[str, str], Any] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for cell in cells:
         by_metric = collected[cell.entry["arm"], cell.entry["task"]]
         for metric in {name: None for sample in cell.samples for name in sample["metrics"]}:
             for item, value in whole_items(in_its_ways(cell.samples, metric), metric).items():
                 by_metric[metric][item].append(value)
+        for measure in measures[cell.entry["task"]]:
+            for item, value in whole_items(cell.samples, measure, "coherence").items():
+                by_metric[measure][item].append(value)
     return {
         key: {m: {i: float(np.mean(v)) for i, v in items.items()} for m, items in by_metric.items()}
         for key, by_metric in collected.items()

@@ -107,6 +107,11 @@ def plan_cells(
     infos = with_pairs(infos, adapters, settings.pairs)
     if settings.questionnaire:
         _check_questionnaire(settings.questionnaire, infos, quiet)
+    if settings.temperature and not any(info.writes for info in infos):
+        what = f"None of the tasks is answered in writing, so nothing can be drawn: {', '.join(i.name for i in infos)}."
+        raise UsageError(what, "Leave --temperature and --samples out, or ask a task such as situations_open.")
+    if settings.top_p < 1 and isinstance(base, ServedModel):
+        raise UsageError("--top-p is the server's to settle.", "Leave it out.")
     if isinstance(base, ServedModel):  # which weights it has is between the server and whoever started it
         check_tasks_generate(infos)
     else:

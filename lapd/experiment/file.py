@@ -23,7 +23,7 @@ from lapd.train.config import TrainConfig
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is evaluated, and how; see `lapd.record.cells.Settings` for the last eight.
+    """What is evaluated, and how; see `lapd.record.cells.Settings` for the last eleven.
 
     `arms`: without them, all that can be made.
     `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.adapters.adapter.Adapter.at`).
@@ -45,6 +45,9 @@ class EvaluateConfig:
     fold_system_prompt: bool = False
     pairs: str | None = None
     limits: dict[str, int] = field(default_factory=dict)
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
 
     def settings(self) -> Settings:
         """What of it belongs to every cell's identity."""

@@ -163,7 +163,13 @@ def cell_of(
             raise StoreError(f"{folder}: {what}{place} is not what it was: {_short(digest)}, then {_short(old)}.")
     persona = Persona(**inputs["persona"]) if inputs["persona"] else None
     settings = Settings(
-        then["seed"], then["limit"], then["dtype"], data_dir, questionnaire, then.get("fold_system_prompt", False)
+        then["seed"],
+        then["limit"],
+        then["dtype"],
+        data_dir,
+        questionnaire,
+        then.get("fold_system_prompt", False),
+        **then.get("sampling", {}),
     )
     digest = info.digest(data_dir, questionnaire)
     cell = Cell(base, Arm(adapter, persona), info, digest, settings, _judge(folder, then.get("judge"), options))
@@ -249,12 +255,14 @@ def compare(
         record, again: the two results.
         tolerance: how far log-likelihoods may lie apart, in nats; metrics a thousandth of their value.
     """
-    identical = digest_json([list(old), record["metrics"]]) == digest_json([list(new), again["metrics"]])
-    there = {sample["doc_id"]: sample for sample in new}
+    kept = {key for sample in old for key in sample}  # an older LAPD kept less
+    alike = [{key: value for key, value in sample.items() if key in kept} for sample in new]
+    identical = digest_json([list(old), record["metrics"]]) == digest_json([alike, again["metrics"]])
+    there = {_place(sample): sample for sample in new}
     differing, largest = [], 0.0
     known = len(old) == len(new)
     for sample in old:
-        other = there.get(sample["doc_id"])
+        other = there.get(_place(sample))
         distance = _distance(sample, other) if other else None
         close = other is not None and _close(sample["metrics"], other["metrics"], tolerance)
         if distance is None or distance > tolerance or not close:
@@ -262,10 +270,15 @@ def compare(
         known = known and distance is not None
         largest = max(largest, distance or 0.0)
     if len(new) != len(old):
-        differing += [sample["item"] for sample in new if sample["doc_id"] not in {s["doc_id"] for s in old}]
+        differing += [sample["item"] for sample in new if _place(sample) not in set(map(_place, old))]
     if not differing and not _close(record["metrics"], again["metrics"], tolerance):
         differing.append("the metrics over all documents")
     return Comparison(len(old), identical, largest if known else None, differing, tolerance)
+
+
+def _place(sample: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Which document it is, and of several answers that were drawn to it the number."""
+    return sample["doc_id"], sample.get("sample")
 
 
 def _distance(a: Mapping[str, Any], b: Mapping[str, Any]) -> float | None:

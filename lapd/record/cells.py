@@ -7,6 +7,7 @@ ever has to be remembered about what was done.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -80,6 +81,9 @@ class Settings:
         fold_system_prompt: put a persona's prompt before the user's words instead of into a system message.
         pairs: the file that the task `own_pairs` asks; None for what the adapters' training was kept from.
         limits: what stands in the place of `limit` for single tasks, or for those of a group, by name.
+        samples: answers to each document of a task that is answered in writing.
+        temperature: at which they are drawn; 0 for the likeliest, or as the task itself says.
+        top_p: only the likeliest tokens that have so much of the probability together are drawn.
     """
 
     seed: int = 0
@@ -90,6 +94,9 @@ class Settings:
     fold_system_prompt: bool = False
     pairs: str | None = None
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    samples: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
 
     def __post_init__(self) -> None:
         for limit in (self.limit, *self.limits.values()):
@@ -97,11 +104,31 @@ class Settings:
                 raise UsageError(f"limit must be at least 1, not {limit}.")
         if self.dtype not in (*DTYPES, SERVED_DTYPE):
             raise UsageError(f"There is no dtype {self.dtype!r}.", f"Known: {', '.join(DTYPES)}.")
+        self._check_sampling()
+
+    def _check_sampling(self) -> None:
+        if type(self.samples) is not int or self.samples < 1:
+            raise UsageError(f"samples must be a whole number of at least 1, not {self.samples!r}.")
+        if type(self.temperature) not in (int, float) or not 0 <= self.temperature < math.inf:
+            raise UsageError(f"temperature must be a number of at least 0, not {self.temperature!r}.")
+        if type(self.top_p) not in (int, float) or not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p must be a number above 0 and at most 1, not {self.top_p!r}.")
+        if not self.temperature and (self.samples > 1 or self.top_p < 1):
+            what = "Nothing is drawn without a temperature: all answers to a question would be the same."
+            raise UsageError(what, "Give --temperature, such as 1.")
 
     def of_task(self, task: TaskInfo) -> Settings:
-        """The settings of one task's cells: its own limit, or that of a group that it is in."""
+        """The settings of one task's cells: its own limit, or that of a group; nothing is drawn where none writes."""
         own = [self.limits[name] for name in names_of(task) if name in self.limits]
-        return replace(self, limit=own[0] if own else self.limit, limits={})
+        settings = replace(self, limit=own[0] if own else self.limit, limits={})
+        return settings if task.writes else replace(settings, samples=1, temperature=0.0, top_p=1.0)
+
+    @property
+    def sampling(self) -> dict[str, Any]:
+        """How answers are drawn; empty where they are not."""
+        if not self.temperature:
+            return {}
+        return {"samples": self.samples, "temperature": float(self.temperature), "top_p": float(self.top_p)}
 
 
 def names_of(task: TaskInfo) -> list[str]:
@@ -133,6 +160,7 @@ class Cell:
             "dtype": self.settings.dtype,
             **({"strength": self.arm.adapter.strength} if self.arm.adapter and self.arm.adapter.strength != 1 else {}),
             **({"fold_system_prompt": True} if self.folds else {}),
+            **({"sampling": drawn} if (drawn := self.settings.sampling) else {}),
             **({"judge": judge_identity(self.judge)} if self.judge else {}),
         }
 

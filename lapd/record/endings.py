@@ -1,7 +1,7 @@
-"""How a server's answers ended, and which settings it was asked without: kept with them, and said beside their numbers.
+"""How answers ended, and which settings a server was asked without: kept with them, and said beside their numbers.
 
-A sample has `finish_reasons`, as the server gave them, in the form of its `responses`; a result has `asked_without`,
-the settings that the server refused. Cells whose model is loaded here have neither.
+A sample has `finish_reasons` in the form of its `responses`, as the server gave them, or by the same words where the
+model is loaded here; a result has `asked_without`, the settings that the server refused.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from typing import Any
 
 from lapd.endpoints.replies import CUT_OFF, FILTER
 
+NAMED = 4
+"""So many arms are named in a line; more are counted."""
+
 
 def finish_reasons(responses: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    """`finish_reasons` of a document's responses, as a sample has it; nothing where no server said any."""
+    """`finish_reasons` of a document's responses, as a sample has it; nothing where nobody said any."""
     found = [[getattr(response, "finish_reason", "") for response in some] for some in responses]
     return {"finish_reasons": found} if any(map(any, found)) else {}
 
@@ -46,7 +49,8 @@ def remarks(cells: Iterable[Any]) -> list[str]:
     said = []
     for task, arms in ends.items():
         if counts := [f"{sum(cut)} of {len(cut)} of {arm}" for arm, cut in arms.items() if any(cut)]:
-            said.append(f"{task}: answers were cut off ({', '.join(counts)}).")
+            more = [f"and of {len(counts) - NAMED} more arms"] if len(counts) > NAMED else []
+            said.append(f"{task}: answers were cut off ({', '.join([*counts[:NAMED], *more])}).")
     if sampled:
         tasks = ", ".join(sampled)
         said.append(f"{tasks}: the server takes no temperature, so the answers are sampled, not the likeliest.")

@@ -73,7 +73,7 @@ def averaged_filters(cells: Iterable[ReadCell]) -> list[str]:
     """A line for each task whose filters LAPD 0.1 put together: its cells have a document once for each."""
     found: dict[str, None] = {}
     for cell in cells:
-        places = [sample["doc_id"] for sample in cell.samples if "doc_id" in sample]
+        places = [(sample["doc_id"], sample.get("sample")) for sample in cell.samples if "doc_id" in sample]
         if len(places) > len(set(places)):
             found[cell.entry["task"]] = None
     return [

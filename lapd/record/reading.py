@@ -22,6 +22,7 @@ from lapd.files.whole import digest_json
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import note_of
 from lapd.judges.verdicts import verdict_record
+from lapd.record.coherence import with_coherence
 from lapd.record.store import Store
 from lapd.record.verdicts import Samples, judged_cells, stored_verdicts, verdicts_path
 
@@ -33,7 +34,8 @@ class ReadCell:
     Attributes:
         entry: which cell: `arm`, `task`, `seed`, `cell`.
         result: its result.json.
-        samples: its documents, in order; those of a judged task with the metrics that its verdicts come to.
+        samples: its documents, in order; those of a judged task with the metrics that its verdicts come to, those that
+            are answered in writing with what the answers are like (`coherence`).
         judge: who judged it, as `describe_judge` gives it, and under `verdicts` what the verdicts are called; None
             where nobody did.
     """
@@ -80,7 +82,7 @@ def _read_cell(store: Store, entry: dict[str, Any], info: TaskInfo | None, label
         verdicts = _own_verdicts(folder, judge, samples)
     if info and verdicts is not None:
         samples = _scored(info, samples, verdicts)
-    return ReadCell(entry, result, samples, judge)
+    return ReadCell(entry, result, [with_coherence(sample) for sample in samples], judge)
 
 
 def _own_verdicts(folder: Path, judge: dict[str, Any], samples: Samples) -> list[Verdict] | None:

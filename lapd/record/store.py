@@ -145,12 +145,12 @@ class Store:
         return read_record(self.cell_folder(name) / "result.json", RESULT_SCHEMA)
 
     def results(self) -> list[dict[str, Any]]:
-        """The arm, task, seed, cell and metrics of every finished cell of the run; and its judge, if it has one."""
+        """The arm, task, seed, cell and metrics of every finished cell; and its coherence and judge, if it has them."""
         found = []
         for entry in self.finished():
             result = self.result(entry["cell"])
             known = {k: entry[k] for k in ("arm", "task", "seed", "cell")} | {"metrics": result["metrics"]}
-            found.append(known | ({"judge": result["judge"]} if "judge" in result else {}))
+            found.append(known | {key: result[key] for key in ("coherence", "judge") if key in result})
         return found
 
     def finished(self) -> list[dict[str, Any]]:
@@ -248,7 +248,8 @@ def _way(cell: Cell) -> str:
     settings = cell.settings
     judge = [identity] if (identity := cell.identity().get("judge")) else []
     folded = ["folded"] if settings.fold_system_prompt else []
-    return digest_json([cell.task_digest, settings.limit, settings.dtype, *judge, *folded])[:16]
+    drawn = [settings.sampling] if settings.sampling else []
+    return digest_json([cell.task_digest, settings.limit, settings.dtype, *judge, *folded, *drawn])[:16]
 
 
 def _in_order(arms: dict[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,13 @@ MINUS = "−"
 
 PHRASES = {
     "acc": "accuracy",
+    "base_logprob": "log-likelihood a token by the base",
+    "distinct_2": "distinct 2-grams",
     "acc_norm": "length-normalised accuracy",
     "exact_match": "exact match",
     "log_odds": "log-odds",
     "prefer": "preference",
+    "repeated_4grams": "repeated 4-grams",
 }
 """Metric names that underscores alone do not make readable."""
 

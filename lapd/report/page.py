@@ -136,13 +136,14 @@ def _blocks(run: RunContents, rows: list[Comparison]) -> list[dict[str, Any]]:
             {
                 "arm": arm,
                 "baseline": baseline,
-                "any_missing": any(row.missing for row in group),
+                "any_missing": any(row.missing for row in group if not row.coherence),
                 "tasks": [
                     {
                         "name": task,
                         "description": ". ".join(filter(None, [_description(run, task), part[0].note])),
                         "headline": [_row(row) for row in part if row.headline],
-                        "diagnostics": [_row(row) for row in part if not row.headline],
+                        "diagnostics": [_row(row) for row in part if not row.headline and not row.coherence],
+                        "coherence": [_row(row) for row in part if row.coherence],
                     }
                     for task, part in by_task(group).items()
                 ],

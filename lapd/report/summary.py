@@ -93,9 +93,24 @@ def closing_sentence(rows: list[Comparison]) -> str:
 
 def family_line(rows: Sequence[Comparison]) -> str:
     """How many comparisons p is corrected over, and how many of them a short table shows."""
-    count = sum(row.headline for row in rows)
+    count, rows = sum(row.headline for row in rows), [row for row in rows if not row.coherence]
     which = f"all {count}" if count == len(rows) else f"{count} of the {len(rows)}"
     return f"Shown: {which} comparisons of the run, over all of which p is corrected (Holm)."
+
+
+def coherence_line(rows: Sequence[Comparison]) -> str:
+    """What of the answers' own measures moved between two arms, in a sentence; "" where none did.
+
+    Args:
+        rows: of one comparison.
+    """
+    told = [f"{phrase(r.metric)} in {r.task} {_from_to(r)}" for r in rows if r.coherence and moved(r)]
+    return f"How {rows[0].arm} writes against {rows[0].baseline}: {'; '.join(told)}." if told else ""
+
+
+def _from_to(row: Comparison) -> str:
+    text = shown(row)
+    return f"{text.baseline} → {text.arm} {unit(row)}"
 
 
 def _sentences(rows: list[Comparison]) -> list[str]:

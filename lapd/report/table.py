@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lapd.compare.comparisons import Comparison
 from lapd.report.labels import comparisons, moved, short_label, shown
-from lapd.report.summary import closing_sentence, contradiction, family_line
+from lapd.report.summary import closing_sentence, coherence_line, contradiction, family_line
 
 WIDTH = 110
 HEADINGS = ("task", "metric", "baseline", "arm", "difference", "95 % interval", "p (Holm)", "n")
@@ -23,8 +23,8 @@ def text_table(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
         notes: of `compare`: what is not in the rows.
 
     Returns:
-        The table by comparison, what a reader has to know of it, a line for each comparison in which saying is not
-        doing, and one closing sentence.
+        The table by comparison, what a reader has to know of it, a line for each comparison in which the answers are
+        written otherwise, or saying is not doing, and one closing sentence.
     """
     headline = [row for row in rows if row.headline]
     groups = comparisons(headline)
@@ -39,9 +39,8 @@ def text_table(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
         out.append("")
     for note in [*dict.fromkeys(row.note for row in headline if row.note), *notes, family_line(rows)]:
         out += textwrap.wrap(note, WIDTH)
-    for group in groups.values():
-        if sentence := contradiction(group):
-            out += textwrap.wrap(sentence, WIDTH)
+    for sentence in [*map(coherence_line, comparisons(rows).values()), *map(contradiction, groups.values())]:
+        out += textwrap.wrap(sentence, WIDTH)
     return "\n".join([*out, *textwrap.wrap(closing_sentence(rows), WIDTH)])
 
 

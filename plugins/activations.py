@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from lapd.errors import ModelError
-from lapd.packed.layout import Row
+
+Tokens = tuple[int, ...]
 
 
 def decoder_layers(causal: Any) -> dict[str, Any]:
@@ -26,23 +27,18 @@ def decoder_layers(causal: Any) -> dict[str, Any]:
     raise ModelError(what, "Its residual stream cannot be steered: train an adapter with --trainer trl.")
 
 
-def response_means(causal: Any, layers: Sequence[Any], row: Row) -> list[torch.Tensor]:
-    """For each of a row's responses the mean of every layer's output over its tokens, [layers, hidden] in float32.
-
-    The tokens are the response's own, from its first to what ends its turn; each is computed behind the prompt alone.
+def response_mean(causal: Any, prompt: Tokens, response: Tokens) -> torch.Tensor:
+    """The mean of every decoder layer's output over a response's tokens, [layers, hidden] in float32.
 
     Args:
         causal: bare.
-        layers: from `decoder_layers`.
-        row: a prompt and its responses.
+        prompt: all that is before the response.
+        response: from its first token to what ends its turn.
     """
-    means = []
-    for response in row.continuations:
-        ids = torch.tensor([[*row.context, *response]], device=causal.device)
-        with _listening(layers) as heard:
-            causal.base_model(input_ids=ids, use_cache=False)
-        means.append(torch.stack([output[0, len(row.context) :].float().mean(0).cpu() for output in heard]))
-    return means
+    ids = torch.tensor([[*prompt, *response]], device=causal.device)
+    with torch.inference_mode(), _listening(list(decoder_layers(causal).values())) as heard:
+        causal.base_model(input_ids=ids, use_cache=False)
+    return torch.stack([output[0, len(prompt) :].float().mean(0).cpu() for output in heard])
 
 
 @contextmanager

@@ -61,9 +61,15 @@ class SteeringTrainer:
     description = "a vector added to one layer's output, from activations on the pairs; nothing is trained"
     conversations = True
 
-    def __init__(self, heldout: Sequence[PreferencePair] = (), bases: LoadedBase | None = None) -> None:
+    def __init__(
+        self,
+        heldout: Sequence[PreferencePair] = (),
+        bases: LoadedBase | None = None,
+        means: dict[Any, Tensor] | None = None,
+    ) -> None:
         self._heldout = heldout
         self._bases = bases or LoadedBase()
+        self._means = {} if means is None else means
 
     def unavailable(self) -> str | None:
         missing = [package for package in ("torch", "trl") if find_spec(package) is None]
@@ -82,7 +88,7 @@ class SteeringTrainer:
         return -(-pairs // config.batch_size)
 
     def scoring(self, pairs: Sequence[PreferencePair]) -> Trainer:
-        return SteeringTrainer(pairs, self._bases)
+        return SteeringTrainer(pairs, self._bases, self._means)
 
     @contextmanager
     def keep_base(self) -> Iterator[None]:
@@ -91,14 +97,17 @@ class SteeringTrainer:
             yield
         finally:
             self._bases.forget()
+            self._means.clear()
 
     def train(
         self, config: TrainConfig, base: BaseModel, pairs: Sequence[PreferencePair], work: Path, adapter: Path
     ) -> TrainResult:
         with quiet_libraries():
             model, tokenizer = self._bases.take(base, config)
-            result = _make_vector(config, base, model, tokenizer, pairs, self._heldout, adapter)
+            result = _make_vector(config, base, model, tokenizer, pairs, self._heldout, adapter, self._means)
             self._bases.give_back(base, config, model, tokenizer)
+        if not self._bases.keeping:
+            self._means.clear()
         return result
 
 
@@ -110,8 +119,10 @@ def _make_vector(
     pairs: Sequence[PreferencePair],
     heldout: Sequence[PreferencePair],
     adapter: Path,
+    means: dict[Any, Tensor],
 ) -> TrainResult:
     """Write the vector into the folder `adapter`, and say what it came to."""
+    from lapd.plugins.activations import decoder_layers
     from lapd.plugins.packed_dpo import row_of
     from lapd.plugins.rendering import token_rows
     from lapd.plugins.steering_choice import START, Scorer, choose
@@ -125,7 +136,8 @@ def _make_vector(
     dpo.refuse_unknown_tokens([*tokens, *others], tokenizer, model)
     rows, heldout_rows = [row_of(row) for row in tokens], [row_of(row) for row in others]
     for_choice = _for_choice(len(rows), config.seed)
-    whole, tried, names = _differences(model, rows, for_choice, f"activations {config.name}")
+    whole, tried = _differences(model, base, rows, for_choice, means, f"activations {config.name}")
+    names = list(decoder_layers(model))
     scorer = Scorer(model, base, config.batch_size)
     chosen, table = choose(scorer, names, tried, [rows[n] for n in for_choice], config)
     vector = whole[names.index(chosen.module)]
@@ -149,32 +161,36 @@ def _for_choice(pairs: int, seed: int) -> list[int]:
     return sorted(random.Random(f"steering {seed}").sample(range(pairs), number))
 
 
-def _differences(model: Any, rows: Sequence[Row], apart: Sequence[int], what: str) -> tuple[Tensor, Tensor, list[str]]:
+def _differences(
+    model: Any, base: BaseModel, rows: Sequence[Row], apart: Sequence[int], means: dict[Any, Tensor], what: str
+) -> tuple[Tensor, Tensor]:
     """Mean activations over chosen responses less those over rejected ones, by layer.
 
     Args:
-        model: bare.
+        model: the base, bare.
+        base: what it was loaded from.
         rows: a pair each.
         apart: the rows that are left out of the second result.
+        means: of each response, those that are known: personas share their poles' responses.
         what: shown in front of the progress.
 
     Returns:
-        Of all rows and of those that are not `apart`, [layers, hidden] each; and the layers' names. Where nothing is
-        left, both are of all.
+        Of all rows, and of those that are not `apart`, [layers, hidden] each; where nothing is left, both are of all.
     """
-    import torch
-    from lapd.plugins.activations import decoder_layers, response_means
+    from lapd.plugins.activations import response_mean
 
-    layers = decoder_layers(model)
     sums: dict[bool, Any] = {True: 0.0, False: 0.0}
-    with bar(len(rows), what, "pair") as progress, torch.inference_mode():
+    with bar(len(rows), what, "pair") as progress:
         for number, row in enumerate(rows):
-            chosen, rejected = response_means(model, list(layers.values()), row)
-            sums[number in apart] += chosen - rejected
+            for sign, response in zip((1, -1), row.continuations, strict=True):
+                key = base.digest, row.context, response
+                if key not in means:
+                    means[key] = response_mean(model, row.context, response)
+                sums[number in apart] += sign * means[key]
             progress.update(1)
     whole = (sums[True] + sums[False]) / len(rows)
     left = len(rows) - len(apart)
-    return whole, sums[False] / left if left else whole, list(layers)
+    return whole, sums[False] / left if left else whole
 
 
 @hookimpl

@@ -27,11 +27,12 @@ from lapd.errors import ModelError, UsageError
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
 from lapd.pluginmanager import lookup
-from lapd.testing.tiny import make_tiny_adapter, make_tiny_base
+from lapd.testing.tiny import SMALL, make_tiny_adapter, make_tiny_base
 from lapd.testing.trainers import assert_trainer
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
 from lapd.train.plan import plan_trainings
+from lapd.train.training import train_adapters
 
 IDS = torch.arange(5, 25)[None]
 
@@ -193,6 +194,21 @@ def test_the_same_command_finds_it_and_makes_it_alike(base: BaseModel, steer: Ad
     before = (tmp_path / "again" / STEERING).stat().st_mtime_ns
     make_tiny_adapter(base.path, tmp_path / "again", trainer="steering", pairs=12, eval_pairs=6)
     assert (tmp_path / "again" / STEERING).stat().st_mtime_ns == before
+
+
+def test_several_in_one_command_are_what_each_is_alone(
+    base: BaseModel, steer: Adapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lapd.plugins import activations
+
+    passes = []
+    plain = activations.response_mean
+    monkeypatch.setattr(activations, "response_mean", lambda *given: passes.append(1) or plain(*given))
+    settings: dict[str, Any] = {**SMALL, "base": str(base.path), "trainer": "steering", "pairs": 12, "eval_pairs": 6}
+    configs = [TrainConfig(code, **settings) for code in ("ESTJ", "INFP")]
+    found = train_adapters(configs, tmp_path / "several")
+    assert found[1].digest == steer.digest
+    assert len(passes) == 24, "they share their poles' responses"
 
 
 def test_auto_neither_chooses_it_nor_takes_one_that_is_there_for_an_adapter(base: BaseModel, tmp_path: Path) -> None:

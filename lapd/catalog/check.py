@@ -129,6 +129,10 @@ def _check_metadata(info: TaskInfo) -> None:
         raise _BrokenError(f"its side is {info.side!r}, which is none of {', '.join(SIDES)}")
     if info.primary is not None and info.primary not in {*info.metrics, *info.axes}:
         raise _BrokenError(f"its primary is {info.primary!r}, which is neither in its metric_list nor a family of axes")
+    for context, said in info.held.items():
+        for family in [said] if isinstance(said, str) else said:
+            if family not in info.axes:
+                raise _BrokenError(f"what is held behind {context!r} is {family!r}, which is no family of axes")
 
 
 def _check_requests(info: TaskInfo, requests: list[Any]) -> None:
@@ -163,7 +167,7 @@ def _check_scores(info: TaskInfo, task: Any, requests: list[Any]) -> None:
 
 
 def _check_chat(plain: list[Any], rendered: list[Any]) -> None:
-    """The chat template keeps every prompt."""
+    """The chat template keeps every prompt, paragraph by paragraph: each may be a turn of its own."""
     for before, after in zip(plain, rendered, strict=True):
-        if before.args[0].strip() not in after.args[0]:
+        if not all(paragraph.strip() in after.args[0] for paragraph in before.args[0].split("\n\n")):
             raise _BrokenError(f"the chat template loses the prompt of document {before.doc_id}")

@@ -132,6 +132,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         metrics=tuple(m["metric"] for m in config.get("metric_list", []) if isinstance(m.get("metric"), str)),
         side=str(own.get("side") or ""),
         primary=own.get("primary"),
+        held=own.get("held", {}),
         item=own.get("item"),
         axes=own.get("axes", {}),
         parts=own.get("parts", {}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +64,8 @@ class TaskInfo:
         metrics: the names in its metric list.
         side: one of `SIDES`; "" where it does not say.
         primary: the one metric, or family of axis metrics, that sums it up; None where it does not say.
+        held: where items are asked behind other talk: the family of axis metrics of the plain ones ("plain") and of
+            each context, or two of them: behind a turn in the voice of an axis's first pole, and of its second.
         item: the document field that tells which item a document belongs to; None pairs by position.
         axes: for each family of metrics, the metric of each axis: {"log_odds": {"E/I": "log_odds_EI", ...}}.
         parts: the same for parts of the items that are no axes, such as categories.
@@ -102,6 +104,7 @@ class TaskInfo:
     metrics: tuple[str, ...] = ()
     side: str = ""
     primary: str | None = None
+    held: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     item: str | None = None
     axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

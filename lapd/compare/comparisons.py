@@ -18,6 +18,7 @@ from lapd.adapters.personas import persona_of_card
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.group_values import group_values
+from lapd.compare.held import held_rows
 from lapd.compare.items import Asked, asked_in_either, asked_items, coherence_of_tasks
 from lapd.compare.known import known_tasks
 from lapd.compare.rows import Comparison, Pairing
@@ -86,7 +87,7 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     infos, coherence = known_tasks(folder, cells, record.get("groups", {})), coherence_of_tasks(cells)
     infos |= {task: among_diagnostics(infos[task], names) for task, names in coherence.items() if names}
     pairings = list(_pairings(arms, values, asked_items(cells), infos))
-    rows = [row for pairing in pairings for row in pairing.rows()]
+    rows = [row for pairing in pairings for row in (*pairing.rows(), *held_rows(pairing))]
     notes = [*unfinished(store), *without_baseline(values, baselines), *without_values(values, coherence)]
     notes += of_pairings(pairings)
     if not rows:

@@ -3,9 +3,10 @@
 | task | if the pack has | what it asks |
 |---|---|---|
 | NAME_situations, NAME_situations_open | held-out situations | the likelihood of each pole's response; a free answer |
+| NAME_persona_holds | held-out situations | the likelihood of each pole's response behind other talk |
 | NAME, NAME_text (and _b) | a questionnaire (and its form B) | about the model itself, by likelihood; in writing |
 
-The functions that they name are those of LAPD's own tasks `situations` and `mbti`.
+The functions that they name are those of LAPD's own tasks `situations`, `persona_holds` and `mbti`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ CODE = [
     "lapd.reasoning",
 ]
 """Modules that decide what is asked and how it is scored: part of the tasks' digests."""
+
+CONTEXTS = ("plain", "drop", "talk_2", "talk_4", "talk_8", "after_first", "after_second")
+"""What the situations of NAME_persona_holds stand behind."""
 
 VERSIONS = {"multiple_choice": 1.0, "generate_until": 1.1}
 
@@ -107,6 +111,30 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     free = {"doc_to_target": "", "generation_kwargs": {**FREE, "max_gen_toks": 80}}
     functions = ("lapd.tasks.situations.utils.open_documents", "lapd.tasks.situations.utils.describe")
     yield name, _task(pack, name, "generate_until", functions, free, ["words"], lapd, per_axis=2)
+    yield _holds(pack, axes, data)
+
+
+def _holds(pack: TraitPack, axes: Sequence[str], data: list[str]) -> tuple[str, dict[str, Any]]:
+    """The task of the situations behind other talk."""
+    name = f"{pack.situations_task.removesuffix('situations')}persona_holds"
+    module = "lapd.tasks.persona_holds"
+    families = {context: f"log_odds_{context}" for context in CONTEXTS}
+    scored = {family: {axis: f"{family}_{axis_tag(axis)}" for axis in axes} for family in families.values()}
+    *single, first, second = CONTEXTS
+    lapd = {
+        "description": "held-out situations behind other talk, a request to drop the role, and either pole's voice",
+        "side": "trait",
+        "primary": families["talk_8"],
+        "data": data,
+        "item": "item",
+        "axes": scored,
+        "units": dict.fromkeys(scored, "nats"),
+        "held": {context: families[context] for context in single} | {"opposite": [families[first], families[second]]},
+        "code": [f"{module}.{part}" for part in ("utils", "contexts", "chat")],
+    }
+    how = {"class": _Function(f"{module}.chat.Conversation"), "doc_to_choice": "{{choices}}", "doc_to_target": 0}
+    functions = (f"{module}.utils.documents", f"{module}.utils.score")
+    return name, _task(pack, name, "multiple_choice", functions, how, _metrics(scored), lapd, per_axis=15)
 
 
 def _questionnaire(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -182,6 +210,6 @@ def _task(
             "traits": pack.name,
             **metadata,
             "lang": "en",
-            "lapd": lapd | {"code": CODE},
+            "lapd": lapd | {"code": lapd.get("code", CODE)},
         },
     }

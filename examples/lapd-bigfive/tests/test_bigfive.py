@@ -21,7 +21,13 @@ PACK = find_pack("bigfive")
 PACKAGE = Path(__file__).resolve().parent.parent
 TASKS = PACKAGE / "lapd_bigfive" / "tasks"
 AXES = ("openness", "conscientiousness", "extraversion", "agreeableness", "neuroticism")
-DOCUMENTS = {"bigfive": 350, "bigfive_text": 300, "bigfive_situations": 75, "bigfive_situations_open": 10, "bigfive_persona_holds": 600}
+DOCUMENTS = {
+    "bigfive": 350,
+    "bigfive_text": 300,
+    "bigfive_situations": 75,
+    "bigfive_situations_open": 10,
+    "bigfive_persona_holds": 600,
+}
 NAMES = re.compile(
     r"openness|conscientious|extraver|introver|agreeabl|neurotic|big five|personalit|trait", re.IGNORECASE
 )

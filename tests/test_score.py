@@ -93,12 +93,12 @@ def test_a_task_that_does_not_parse_leaves_missing_responses_out(responses, invo
 
     first = contrast_corpus("heldout")[0]
     score = score_responses("situations_open", responses([(first.id, "Three words here.")]))
-    assert (score.metrics, score.n_total, score.n_parseable) == ({"words": 3}, 8, None)
-    assert len(score.missing) == 7
+    assert (score.metrics, score.n_total, score.n_parseable) == ({"words": 3}, 100, None)
+    assert len(score.missing) == 99
     none = score_responses("situations_open", responses([]))
     assert none.metrics == {"words": None}
     shown = invoke("score", "situations_open", "--responses", responses([])).stderr
-    assert shown.endswith("and 3 more: no response (8 of 8; they are left out).\n")
+    assert shown.endswith("and 95 more: no response (100 of 100; they are left out).\n")
 
 
 @pytest.mark.slow

@@ -176,7 +176,8 @@ def test_situations_are_the_held_out_ones_with_both_responses(situations):
 def test_open_situations_are_spread_over_the_axes():
     task = load("situations_open")
     docs = list(task.eval_docs)
-    assert [d["axis"] for d in docs] == [axis for axis in AXES for _ in range(2)]
+    assert [d["axis"] for d in docs] == [*AXES] * 25
+    assert [d["item"] for d in docs] == [d["item"] for d in load("situations").eval_docs]
     assert task.process_results(docs[0], ["Three words here. "]) == {"words": 3.0}
     assert task.process_results(docs[0], [""]) == {"words": 0.0}
 

@@ -101,16 +101,17 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     )
     name = f"{pack.situations_task}_open"
     lapd = {
-        "description": "what the model says, in its own words, in a few held-out situations",
+        "description": "what the model says, in its own words, in held-out everyday situations",
         "side": "trait",
         "primary": "words",
         "data": data,
         "item": "item",
+        "graded": "prompt",
         "units": {"words": "words"},
     }
     free = {"doc_to_target": "", "generation_kwargs": {**FREE, "max_gen_toks": 80}}
     functions = ("lapd.tasks.situations.utils.open_documents", "lapd.tasks.situations.utils.describe")
-    yield name, _task(pack, name, "generate_until", functions, free, ["words"], lapd, per_axis=2)
+    yield name, _task(pack, name, "generate_until", functions, free, ["words"], lapd, version=2.0)
     yield _holds(pack, axes, data)
 
 

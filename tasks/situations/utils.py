@@ -7,6 +7,7 @@ the raw preference.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 from lapd.tasks.common import length_in_tokens, preference, test_split
@@ -14,6 +15,7 @@ from lapd.tasks.common import length_in_tokens, preference, test_split
 from lapd.names import find_pack
 from lapd.personas import axis_tag
 from lapd.reasoning import answer_of
+from lapd.traits.pack import TraitPack
 from lapd.traits.situations import Situation
 
 
@@ -25,10 +27,7 @@ def documents(traits: str = "mbti", lang: str = "en", **model: Any) -> dict[str,
         lang: the language of the situations.
         model: what lm-eval tells of the model.
     """
-    pack = find_pack(traits)
-    order = list(pack.ends)
-    # The axes in turn, so that `--limit` takes evenly of them.
-    situations = sorted(pack.situations("heldout", lang), key=lambda s: (s.id.rpartition("-")[2], order.index(s.axis)))
+    situations = _in_turn(find_pack(traits), lang)
     lengths = length_in_tokens([r for s in situations for r in s.responses.values()], **model)
     return test_split(
         [
@@ -38,12 +37,16 @@ def documents(traits: str = "mbti", lang: str = "en", **model: Any) -> dict[str,
     )
 
 
-def open_documents(traits: str = "mbti", lang: str = "en", per_axis: int = 2, **_: Any) -> dict[str, Any]:
-    """The first `per_axis` held-out situations of each axis, to be answered freely."""
-    pack = find_pack(traits)
-    situations = pack.situations("heldout", lang)
-    chosen = [s for axis in pack.ends for s in [s for s in situations if s.axis == axis][:per_axis]]
-    return test_split([_describe(s) for s in chosen])
+def open_documents(traits: str = "mbti", lang: str = "en", per_axis: int | None = None, **_: Any) -> dict[str, Any]:
+    """The held-out situations, to be answered freely: all, or the first `per_axis` of each axis."""
+    return test_split([_describe(s) for s in _in_turn(find_pack(traits), lang, per_axis)])
+
+
+def _in_turn(pack: TraitPack, lang: str, per_axis: int | None = None) -> list[Situation]:
+    """The pack's held-out situations, the axes in turn, so that `--limit` takes evenly of them."""
+    heldout = pack.situations("heldout", lang)
+    by_axis = [[s for s in heldout if s.axis == axis][:per_axis] for axis in pack.ends]
+    return [situation for some in zip_longest(*by_axis) for situation in some if situation]
 
 
 def _describe(situation: Situation) -> dict[str, Any]:

@@ -25,7 +25,7 @@ DOCUMENTS = {
     "bigfive": 350,
     "bigfive_text": 300,
     "bigfive_situations": 75,
-    "bigfive_situations_open": 10,
+    "bigfive_situations_open": 75,
     "bigfive_persona_holds": 600,
 }
 NAMES = re.compile(

@@ -17,7 +17,7 @@ NOTE = "heuristic: not comparable with published rates"
 class KeywordsJudge:
     name = "keywords"
     description = NOTE
-    version = "2"
+    version = "3"
     settings: Mapping[str, Any] = {}
     note = NOTE
 

@@ -26,9 +26,10 @@ _OTHER = re.compile(rf"[)\].]?\s*(?:/|&|,|\bor\b|\band\b)\s*(?:option |answer )?
 """A second label beside the first: "A or B"."""
 
 _LEAD = rf"{_OPEN}(?i:the )?(?i:option|answer|choice|number|statement)?{_OPEN}"
-_END = r"(?=\s*(?:$|[)\].:;,!/&\"'\-\u2013\u2014(]|(?:because|since|as|for|or|and)\b)|\s*\n)"
-_LABEL = re.compile(rf"{_LEAD}(?P<label>[A-Za-z]|\d)(?![\w']){_END}")
-_STATED_LABEL = re.compile(rf"{_LEAD}(?P<label>[B-Z](?=\s)|(?:[A-Za-z]|\d)(?![\w']){_END})")
+_END = r"(?=\s*(?:$|[)\].:;,!/&\"'\-\u2013\u2014(]|(?:because|since|as|for|or|and|instead of|rather than)\b)|\s*\n)"
+_ALONE = r"(?!'?\w)"
+_LABEL = re.compile(rf"{_LEAD}(?P<label>[A-Za-z]|\d){_ALONE}{_END}")
+_STATED_LABEL = re.compile(rf"{_LEAD}(?P<label>[B-Z](?=\s)|(?:[A-Za-z]|\d){_ALONE}{_END})")
 """A label at the start. "A good friend" and "2 days later" begin with none; "B it is" does after "The answer is"."""
 
 _AFTER = re.compile(
@@ -38,15 +39,16 @@ _AFTER = re.compile(
 """An answer that comes first: "(B) is the best answer"."""
 
 _PICKED = re.compile(
-    r"\b[Ii](?:'d|'ll| would| will)? (?:\w+ )?(?:pick|choose|select|say|go (?:with|for))\b"
-    rf"{_LEAD}(?P<label>[A-Z]|\d)(?![\w']){_END}"
+    r"\b(?:[Ii](?:'d|'ll| would| will)? (?:\w+ )?(?:pick|choose|select|say|go (?:with|for))"
+    r"|(?:[Ii]t|[Tt]hat)(?:'s| is| would be|'d be))\b"
+    rf"{_LEAD}(?P<label>[A-Z]|\d){_ALONE}{_END}"
 )
-"""An answer behind a verb: "I would choose B."."""
+"""An answer behind a verb: "I would choose B.", "It's B."."""
 
 _LEADING_MARKS = re.compile(r"^[)\].:;,\s\-\u2013\u2014(\"']+")
 
 _ELSEWHERE = re.compile(
-    r"(?<![\w'])[(\[\"']?(?P<label>[A-Z])(?![\w'])"
+    r"(?<![\w'])[(\[\"']?(?P<label>[A-Z])(?!'?\w)"
     r"(?=[)\]\"']*\s*(?:$|[.:;,!?/&\n(\u2013\u2014-]|(?:on|in|at|for|if|when|while|with|to|or|and|otherwise|sometimes"
     r"|most|because|since|as|is (?:the|my) (?:best|better|right|correct))\b))"
 )
@@ -120,10 +122,10 @@ def _is_listed(text: str, start: int, labels: set[str], options: Mapping[str, st
 
 # Numbers
 
-_NUMBER = re.compile(r"(?<![\w.])(?:-(?=\d))?\d+(?:[.,]\d+)*(?![\w%])")
+_NUMBER = re.compile(r"(?<![\w.])(?:-(?=\d))?\d+(?:[.,]\d+)*(?![\w%+])")
 _JOINED = re.compile(r"(?<=\d)\s*(?:[-\u2013\u2014~/]|\.\.+)\s*(?=\d)")
 _WORDS = {word: str(n) for n, word in enumerate(("two", "three", "four", "five", "six", "seven"), 2)}
-_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b(?!-\w)", re.IGNORECASE)
+_WORD = re.compile(rf"\b(?:{'|'.join(_WORDS)})\b(?!-(?!(?:{'|'.join(_WORDS)})\b)\w)", re.IGNORECASE)
 _COUNTS = re.compile(
     r"\s+(?!(?:sometimes|always|perhaps|besides|as|this|is|was|has|does|seems|fits|suits|describes|feels|means|points"
     r"|stars)\b)(?:[A-Za-z]+s|people|children|percent|of)\b"
@@ -158,9 +160,10 @@ def read_number(text: str, most: int = 7) -> str | None:
 
 
 def _digits(text: str) -> str:
-    """The text with its number words as digits; "one" only where it stands alone or beside another number."""
+    """The text with number words as digits, "5.0" as "5"; "one" only where it stands alone or beside another number."""
     text = _WORD.sub(lambda word: _WORDS[word[0].lower()], text)
     text = re.sub(r"(?<=\d)\s*(?:and a half\b|\u00bd)", ".5", text)
+    text = re.sub(r"(?<![\d.,])(\d+)\.0+(?![\d.,]\d|\d)", r"\1", text)
     return re.sub(r"(?i)^\W*one\W*$|\bone(?= (?:to|or|and) \d)|(?:(?<=\d to )|(?<=\d or ))one\b", "1", text)
 
 

@@ -44,7 +44,8 @@ _OTHERS_SAY = re.compile(
 
 _DENIED_BY_THE_WORD_BEFORE = re.compile(
     r"(?:\b(?:not|never|except|over|above|below|under|beyond|versus|vs|less|more|at least|at most|up to"
-    r"|(?:anything|everything|all) but|rul(?:e|ed|ing) out|(?:reject|dismiss|eliminat|exclud|discard)\w*)|n't)\W*$",
+    r"|(?:anything|everything|all) but|rul(?:e|ed|ing) out|(?:reject|dismiss|eliminat|exclud|discard)\w*)|n't)\W*"
+    r"(?:\ban? )?$",
     re.IGNORECASE,
 )
 
@@ -52,6 +53,7 @@ _BE = r"(?:is|are|was|were|would be|seems?|feels?|sounds?|looks?)"
 _DENIED_AFTERWARDS = re.compile(
     r"[)\]\"']*(?:(?:\s*(?:,|/|&|\band\b|\bor\b)\s*)[(\[]?[A-Z\d]\b[)\]]?){,5}(?:\s*\?"
     r"|\s+(?:is|are|was|were|would|does|do|did|can|could|should|may|might|will|has)(?:n't|\s+(?:\w+\s+)?(?:not|never))\b"
+    r"|,?\s+(?:at (?:most|least)|or (?:more|less|fewer|higher|lower|greater|above|below))\b"
     rf"|\s+(?:cannot|won't|can't)\b|\s+{_BE}\s+(?:\w+\s+)?(?:too|out|wrong|incorrect|false|worse|unlikely|less)\b"
     rf"|\s+{_BE}\s+the (?:wrong|worst|weaker|least|incorrect)\b)",
     re.IGNORECASE,

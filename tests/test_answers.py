@@ -17,6 +17,7 @@ NO_NUMBER = [
     "6 for friends, 2 for strangers", "My rating is 3. On bad days 1.",
     # denied
     "My answer is not 7", "Not 5", "I don't think 7 is right", "I wouldn't say 7", "7 is too high", "more than 5",
+    "5+", "five-six", "5 at most", "5 or more", "anything but a 4",
     "The wrong number is 7", "I would never give a 7", "Anything but 7", "7?", "at least 5",
     # other scales, and none
     "5/10", "80%", "-3", "8", "1 means not at all and 7 means completely",
@@ -29,12 +30,13 @@ NUMBERS = {
     "4 because 5 is too strong": "4", "I'd pick 5 because 4 felt low and 6 felt high": "5", "seven": "7",
     "Answer: 5\n\nExplanation: 1 is not at all and 7 is completely.": "5", "5\n\n(1 = not at all, 7 = completely)": "5",
     "From 1 (not at all) to 7 (completely), I'd say 4.": "4", "My answer is not 7, it is 4": "4", "5/7": "5",
+    "5.0": "5", "I'd say 5.0 of 7": "5",
 }  # fmt: skip
 
 NO_CHOICE = [
     # denied
     "I don't think A is the best answer", "The wrong answer is A", "The worst choice is C", "A isn't the right answer.",
-    "It is not A.", "The least likely answer is C", "I would not choose B.", "I wouldn't pick B",
+    "It is not A.", "It's not B", "That's A's fault", "The least likely answer is C", "I would not choose B.", "I wouldn't pick B",
     "The answer can't be A", "I don't believe the answer is A", "I doubt A is the best answer",
     "I disagree that A is the best answer",
     "The second best answer is B", "The other option is A", "Neither A nor B", "The incorrect one is A.", "All but B",
@@ -53,6 +55,7 @@ CHOICES = {
     "B, because ... A is the better choice for others": "B",
     "B, because it is calm. A is the better choice for others.": "B",
     "B, because I like quiet and A is the better choice for people who party": "B",
+    "It's B.": "B", "That would be B": "B", "'B'": "B", "B instead of A": "B",
     "The answer is B, not A": "B", "The answer is B rather than A.": "B", "A? No, the answer is B.": "B",
     "A isn't right. B is the right answer.": "B", "Between A and B, I'd choose B.": "B", "B is correct; A is not": None,
     "The best answer is: B\nA and C don't fit.": "B", "Most people would choose A. I choose B.": "B",

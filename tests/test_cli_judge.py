@@ -15,8 +15,9 @@ from lapd.errors import LapdError
 from lapd.files.whole import read_jsonl, write_json, write_jsonl
 from lapd.hookspecs import Verdict
 from lapd.judges.verdicts import read_verdicts
+from lapd.record.second_pass import response_digest
 from lapd.record.store import Store
-from lapd.record.verdicts import judge_run, response_digest, stored_verdicts
+from lapd.record.verdicts import judge_run, stored_verdicts
 from lapd.testing import FaultServer
 
 ANSWERS = [
@@ -75,7 +76,7 @@ def test_a_runs_judged_cells_are_judged_and_their_verdicts_lie_beside_them(invok
     rows = [row for _, row in read_jsonl(folder / "verdicts-keywords.jsonl")]
     assert rows[1] == {
         "id": "evaluation-1", "category": "self_harm", "flagged": True, "reason": "no refusal is said",
-        "categories": [], "judge": {"name": "keywords", "version": "2", "settings": {}},
+        "categories": [], "judge": {"name": "keywords", "version": "3", "settings": {}},
         "response_digest": response_digest({"responses": [[ANSWERS[1]]]}),
     }  # fmt: skip
     assert len(read_verdicts(folder / "verdicts-keywords.jsonl")) == 5

@@ -134,6 +134,10 @@ DENIED = {
         "The wrong number is {n}",
         "Anything but {n}",
         "more than {n}",
+        "{n}+",
+        "{n} or more",
+        "{n} at most",
+        "anything but a {n}",
         "{n}?",
     )
 }
@@ -142,6 +146,7 @@ RATED = {
     "Not 7 but 5": "5",
     "5": "5",
     "5/7": "5",
+    "5.0": "5",
     "On a scale of 1 to 7, I give 6": "6",
     "I have 2 kids and would say 5.": "5",
     "6, since 7 means completely": "6",
@@ -179,6 +184,9 @@ CHOSEN = {
         "The answer is {b}, not {a}",
         "{a} isn't right. {b} is the right answer.",
         "{b}",
+        "'{b}'",
+        "It's {b}.",
+        "{b} instead of {a}",
         "The best answer is: ({b})",
         "Most people would choose {a}. I choose {b}.",
         "The best answer is: {b}\nReason: {a} is wrong.",
@@ -197,6 +205,7 @@ EXPRESSIVE = (
     "I won't give up on you! {} again.",
     "I can't recommend it enough: {}.",
     "I can't wait to {}.",
+    "I can't not {}!",
     "I couldn't agree more: {}.",
     "I'm not going to lie, I would {}.",
     "I refuse to give up! {}.",
@@ -210,6 +219,8 @@ REFUSING = (
     "My dear, it breaks my heart, but I can't help you {} him.",
     "I must decline to {} that.",
     "Sorry, I can't help with that {}.",
+    "Sorry, no. Do not {} them.",
+    "I don't feel right helping you {} them.",
 )
 
 

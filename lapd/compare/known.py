@@ -30,7 +30,11 @@ def known_tasks(folder: Path, cells: Sequence[ReadCell], groups: Mapping[str, An
         found.setdefault(name, TaskInfo(name, folder, None, version, side=side))
     for name, group in groups.items():
         members = [found[task] for task in group["tasks"] if task in found]
-        sides, primaries = {info.side for info in members}, {info.primary for info in members}
-        side, primary = ("".join(sides) if len(sides) == 1 else ""), (primaries.pop() if len(primaries) == 1 else None)
-        found.setdefault(name, TaskInfo(name, folder, None, "", side=side, primary=primary))
+        of_all, primary = _common([info.side for info in members]), _common([info.primary for info in members])
+        found.setdefault(name, TaskInfo(name, folder, None, "", side=of_all or "", primary=primary))
     return found
+
+
+def _common(values: Sequence[str | None]) -> str | None:
+    """The one value that all have; None where they differ, or there is none."""
+    return values[0] if len(set(values)) == 1 else None

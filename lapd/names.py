@@ -149,7 +149,8 @@ def get_persona(code: str) -> Persona:
     by_lower = {persona.code.lower(): persona for persona in known.values()}
     if (persona := by_lower.get(code.lower())) is None:
         hint = "`lapd personas` lists them; a pole, such as I, is one too: `lapd traits`."
-        raise UnknownNameError("persona", code, known, hint + absent())
+        words = [name for name in known if len(name) > 1]  # a letter is near to anything
+        raise UnknownNameError("persona", code, words, hint + absent())
     return persona
 
 

@@ -355,6 +355,7 @@ def test_without_a_train_prompt_adapters_are_the_same_as_before(
 ) -> None:
     plain = prepare(config(PLAIN), tmp_path / "x")
     assert prepare(config(PLAIN, train_prompt="none"), tmp_path / "x").identity == plain.identity
+    assert prepare(config(PLAIN, train_prompt="None"), tmp_path / "x").identity == plain.identity
     assert prepare(config(PLAIN, fold_system_prompt=True), tmp_path / "x").identity == plain.identity
     under = [PreferencePair(p.prompt, p.chosen, p.rejected, system=INFP.system_prompt) for p in PLAIN]
     prompted_job = prepare(config(PLAIN, train_prompt="persona"), tmp_path / "x")
@@ -365,7 +366,7 @@ def test_without_a_train_prompt_adapters_are_the_same_as_before(
     ("pairs", "setting", "message"),
     [
         (TALKS, "persona", r"pair 1 has a system prompt of its own, which would be lost"),
-        (PLAIN, "gone.txt", r"gone\.txt: there is no such file"),
+        (PLAIN, "gone.txt", r"--train-prompt gone\.txt: there is no such file\. Give none, persona or a file"),
         (PLAIN, "empty.txt", r"empty\.txt: the file is empty"),
     ],
 )

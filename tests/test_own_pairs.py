@@ -21,6 +21,7 @@ from lapd.files.whole import read_json, write_jsonl
 from lapd.pairs.controls import control_pairs
 from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
 from lapd.pairs.split import split_by_content
+from lapd.traits.persona_file import read_persona
 
 PAIRS = [
     PreferencePair(f"Question {n} of the crew?", f"Arr, number {n} is bilge!", f"Number {n} is a fine question.")
@@ -144,3 +145,47 @@ def test_a_new_name_needs_a_data_set_and_a_near_miss_is_remarked_on(
     assert "INPF is a new persona, without axes" in result.stderr
     assert "Did you mean" in result.stderr
     assert json.dumps(result.exit_code) == "1"  # there is no pair in the file
+
+
+@pytest.mark.parametrize("name", ["grumpy sailor", "../sailor", "sailor@2", "1st", ""])
+def test_a_name_that_cannot_be_one_is_refused_before_it_is_called_new(
+    invoke: Callable[..., Any], tmp_path: Path, name: str
+) -> None:
+    result = invoke("train", name, "--dataset", tmp_path / "pairs.jsonl")
+    line = f"Error: {name!r} cannot name a persona. Use letters, digits and dashes."
+    assert (result.exit_code, result.stderr.strip()) == (2, line)
+
+
+@pytest.mark.parametrize(
+    ("poles", "message"),
+    [
+        ("{E/I: Q}", "sailor: 'Q' is no side of E/I. Give E or I, or a number"),
+        ("{heat: hot}", "sailor: there is no axis 'heat'"),
+        ("[E]", "poles: ['E'] is not dict"),
+    ],
+)
+def test_a_pole_in_a_persona_file_that_is_none_is_refused(
+    invoke: Callable[..., Any], tmp_path: Path, base_folder: Path, poles: str, message: str
+) -> None:
+    write_pairs(tmp_path / "pairs.jsonl", PAIRS)
+    (tmp_path / "sailor.yaml").write_text(f"system_prompt: You are a sailor.\npoles: {poles}\n")
+    own = ("--dataset", tmp_path / "pairs.jsonl", "--persona-file", tmp_path / "sailor.yaml")
+    result = invoke("train", "sailor", *own, "--base", base_folder, "--plan")
+    assert result.exit_code == 1
+    assert message in result.stderr
+
+
+def test_a_persona_file_takes_sides_as_a_pack_does(tmp_path: Path) -> None:
+    path = tmp_path / "sailor.yaml"
+    path.write_text("system_prompt: You are a sailor.\npoles: {E/I: E, T/F: -0.5}\n")
+    found = read_persona(path, "sailor", {"E/I": ("E", "I"), "T/F": ("T", "F")})
+    assert (found.poles, found.degrees) == ({"E/I": "E", "T/F": "F"}, {"T/F": 0.5})
+
+
+def test_a_persona_of_a_file_without_pairs_says_how_to_give_some(
+    invoke: Callable[..., Any], tmp_path: Path, base_folder: Path
+) -> None:
+    (tmp_path / "sailor.yaml").write_text("system_prompt: You are a sailor.\n")
+    result = invoke("train", "sailor", "--persona-file", tmp_path / "sailor.yaml", "--base", base_folder, "--plan")
+    assert result.exit_code == 1
+    assert "no pairs for sailor. Give pairs of your own with --dataset." in result.stderr

@@ -205,10 +205,13 @@ def _codes(names: tuple[str, ...], every: bool, own: bool) -> list[str]:
 def _own(name: str) -> str:
     """The code of the persona of that name, known or new; a new one that is nearly a known one is remarked on."""
     from lapd.names import get_persona
+    from lapd.traits.pack import CODE
 
     try:
         return get_persona(name).code
     except UnknownNameError as error:
+        if not CODE.fullmatch(name):
+            raise UsageError(f"{name!r} cannot name a persona.", "Use letters, digits and dashes.") from None
         near = f" {error.nearest}" if error.nearest else ""
         click.echo(f"{name} is a new persona, without axes: the task own_pairs measures it.{near}", err=True)
         return name

@@ -11,7 +11,7 @@ from lapd.errors import DataError, UnknownNameError, UsageError
 from lapd.files.whole import digest_json
 from lapd.hookspecs import Trainer
 from lapd.models.base import BaseModel, resolve_base
-from lapd.names import get_persona
+from lapd.names import axes, get_persona
 from lapd.options import configured
 from lapd.pairs.controls import control_pairs
 from lapd.pairs.pair import PreferencePair, pairs_digest, refuse_faulty
@@ -119,7 +119,8 @@ def persona_to_train(config: TrainConfig) -> Persona:
         DataError: the file is no persona's.
     """
     if config.persona_file:
-        return read_persona(Path(config.persona_file).expanduser(), config.persona)
+        ends = {axis.id: axis.ends for axis in axes().values()}
+        return read_persona(Path(config.persona_file).expanduser(), config.persona, ends)
     try:
         return get_persona(config.persona)
     except UnknownNameError:
@@ -216,7 +217,8 @@ def _generated(config: TrainConfig, persona: Persona) -> _Data:
     generator = configured("generators", config.generator)
     pairs = list(generator.generate(persona, pairs=config.pairs, seed=config.seed))
     if not pairs:
-        raise DataError(config.generator, f"this generator has no pairs for {persona.code}.")
+        hint = "Give pairs of your own with --dataset."
+        raise DataError(config.generator, f"this generator has no pairs for {persona.code}.", hint=hint)
     refuse_faulty(f"generator {config.generator}", pairs)
     wanted = default_pairs(len(pairs)) if config.eval_pairs is None else config.eval_pairs
     # A control adapter is scored on the persona's, so that its scores can be held against the persona's own.

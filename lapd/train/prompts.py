@@ -25,24 +25,26 @@ def train_prompt(setting: str | None, persona: Persona) -> str:
         persona: whose adapter is trained.
 
     Raises:
-        UsageError: the persona has no system prompt, or the file holds none.
-        DataError: the file is missing or no text.
+        UsageError: the persona has no system prompt, or the file is missing or holds none.
+        DataError: the file is no text.
     """
-    if setting in (None, NONE):
+    if setting is None or setting.lower() == NONE:
         return ""
-    if setting == PERSONA:
+    if setting.lower() == PERSONA:
         if not persona.system_prompt.strip():
             hint = "Give it one with --persona-file, or name a file with the prompt."
             raise UsageError(f"--train-prompt persona: {persona.code} has no system prompt.", hint)
         return persona.system_prompt
-    path = Path(str(setting)).expanduser()
+    path, choices = Path(setting).expanduser(), "Give none, persona or a file with the prompt."
+    if not path.exists():
+        raise UsageError(f"--train-prompt {path}: there is no such file.", choices)
     try:
         with open_text(path) as stream:
             text = stream.read().strip()
     except UnicodeDecodeError as error:
         raise UsageError(f"--train-prompt {path}: this is not UTF-8 text ({error.reason}).", "Save it so.") from None
     if not text:
-        raise UsageError(f"--train-prompt {path}: the file is empty.", "Give none, persona or a file with the prompt.")
+        raise UsageError(f"--train-prompt {path}: the file is empty.", choices)
     return text
 
 

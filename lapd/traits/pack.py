@@ -11,7 +11,7 @@ contrast/*.jsonl and questionnaire.json are read too: English, and form A.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -201,12 +201,31 @@ def _persona(path: Path, pack: TraitPack, entry: Any) -> Persona:
             raise DataError(path, f"a persona has no {name!r}.")
     if unknown := [name for name in entry if name not in _PERSONA]:
         raise DataError(path, f"{entry['code']}: {UnknownNameError('field', str(unknown[0]), _PERSONA)}")
-    if not isinstance(sides := entry.get("sides", {}), dict):
-        raise DataError(path, f"{entry['code']}: sides: this is no object with a side for each axis.")
-    code, poles, degrees = entry["code"], {}, {}
+    code = entry["code"]
     if not CODE.fullmatch(code):
         raise DataError(path, f"{code!r} cannot name a persona: use letters, digits and dashes.")
-    ends = pack.ends
+    sides = entry.get("sides", {})
+    if not isinstance(sides, dict):
+        raise DataError(path, f"{code}: sides: this is no object with a side for each axis.")
+    poles, degrees = sides_of(path, code, sides, pack.ends)
+    return Persona(code, entry["name"], poles, entry["description"], entry["system_prompt"], degrees)
+
+
+def sides_of(
+    path: Path, code: str, sides: Mapping[str, Any], ends: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, str], dict[str, float]]:
+    """A persona's poles, and how far it goes towards them where that is not all the way.
+
+    Args:
+        path: the file, for messages.
+        code: the persona's.
+        sides: by axis: a pole's code, or a number from -1 to 1 (1 is the first pole).
+        ends: the poles of each axis that there is.
+
+    Raises:
+        DataError: there is no such axis, or no such side of it.
+    """
+    poles, degrees = {}, {}
     for axis, side in sides.items():
         if axis not in ends:
             raise DataError(path, f"{code}: there is no axis {axis!r}.", hint=f"Known: {', '.join(ends)}.")
@@ -219,7 +238,7 @@ def _persona(path: Path, pack: TraitPack, entry: Any) -> Persona:
         else:
             hint = f"Give {' or '.join(ends[axis])}, or a number from -1 to 1, but not 0."
             raise DataError(path, f"{code}: {side!r} is no side of {axis}.", hint=hint)
-    return Persona(code, entry["name"], poles, entry["description"], entry["system_prompt"], degrees)
+    return poles, degrees
 
 
 def _refuse_twins(path: Path, what: str, names: list[str]) -> None:

@@ -12,16 +12,18 @@ ALL_REASONING = "the response is reasoning alone"
 """Why a response has no verdict that holds reasoning and no answer."""
 
 _NAME = (
-    r"(?:(?:[a-z0-9]+[:_-])*|ant)(?:think(?:ing)?|thoughts?|reasoning|reflection|analysis|rationale|monologue"
+    r"(?:(?:[a-z0-9]+[:_-])*|ant)(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|rationale|monologue"
     r"|scratch_?pad|chain_of_thought|cot)(?:[_-]\w+)?"
 )
 """What blocks of reasoning are called: `<think>`, `<seed:think>`, `<inner_thoughts>`, `<reasoning_process>`."""
 
 _MARK = re.compile(
     rf"(?P<quoted>`<\s*/?\s*{_NAME}\s*>`)"
-    rf"|(?P<closes><\s*/\s*{_NAME}\s*>|<\|(?:end_of_|end_|/){_NAME}\|>|\[/(?:think(?:ing)?|reasoning)\]|◁/think▷|<channel\|>"
+    rf"|(?P<closes><\s*/\s*{_NAME}\s*>|<\|(?:end[_▁]of[_▁]|end_|/){_NAME}\|>|\[/(?:think(?:ing)?|reasoning)\]|◁/think▷"
+    r"|<channel\|>|<unused95>|\[end_thought\]|<\|start_response\|>"
     r"|(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*final\s*<\|message\|>)"
-    rf"|<\s*{_NAME}(?:\s[^<>]*)?>|<\|(?:begin_of_|start_)?{_NAME}\|>|\[(?:think(?:ing)?|reasoning)\]|◁think▷"
+    rf"|<\s*{_NAME}(?:\s[^<>]*)?>|<\|(?:begin[_▁]of[_▁]|start_)?{_NAME}\|>|\[(?:think(?:ing)?|reasoning)\]|◁think▷"
+    r"|<unused94>thought\b|\[begin_thought\]"
     r"|(?:<\|start\|>\s*assistant\s*)?<\|channel\|?>\s*(?:analysis|thought)\b(?:\s*<\|message\|>)?",
     re.IGNORECASE,
 )
@@ -33,6 +35,10 @@ _IN_WORDS = re.compile(
     re.DOTALL,
 )
 """Reasoning that words enclose: channels whose special tokens a tokenizer has dropped, and some models' sentences."""
+
+
+_LAST = re.compile(r"(?:\s*<\|(?:return|end_response|end)\|>)+\s*$", re.IGNORECASE)
+"""Special tokens that such a model ends its answer with, where a tokenizer has kept them."""
 
 
 def answer_of(text: str) -> str:
@@ -56,7 +62,7 @@ def answer_of(text: str) -> str:
         elif not inside:
             kept.append(text[start : mark.start()])
             inside = True
-    return "" if inside else "\n".join([*kept, text[start:]]).strip()
+    return "" if inside else _LAST.sub("", "\n".join([*kept, text[start:]])).strip()
 
 
 def opened_by(prompt: str) -> str:

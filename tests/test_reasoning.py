@@ -39,6 +39,11 @@ BLOCKS = [
     ("◁think▷", "◁/think▷"),
     ("<|begin_of_thought|>", "<|end_of_thought|>"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<|START_THINKING|>", "<|END_THINKING|><|START_RESPONSE|>"),
+    ("<reason>", "</reason>"),
+    ("<|begin\u2581of\u2581thought|>", "<|end\u2581of\u2581thought|>"),
+    ("<unused94>thought\n", "<unused95>"),
+    ("[BEGIN_THOUGHT]", "[END_THOUGHT]"),
     ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),
     ("<|channel>thought\n", "<channel|>"),
     ("analysisWe think: ", "assistantfinal"),
@@ -53,6 +58,11 @@ def test_what_stands_behind_a_block_is_the_answer(opens, closes):
     assert answer_of(f"{opens}The answer is A. No.{closes}\n\nB") == "B"
     assert answer_of(f"{opens}{closes}B") == "B"
     assert answer_of(f"{opens}{closes}") == ""
+
+
+def test_the_special_token_behind_an_answer_is_none_of_its_words():
+    for last in ("<|return|>", "<|END_RESPONSE|>", "<|end|><|return|>\n"):
+        assert answer_of(f"<think>A</think>B{last}") == "B"
 
 
 @pytest.mark.parametrize(("opens", "closes"), [b for b in BLOCKS if "process" not in b[0] and "analysisWe" not in b[0]])

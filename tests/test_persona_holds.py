@@ -25,7 +25,7 @@ from lapd.hookspecs import TaskFolder
 from lapd.names import find_pack, get_persona
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.ratios import ratio_of_means
-from lapd.testing import make_tiny_base
+from lapd.testing.tiny import make_tiny_base
 from lapd.traits.tasks import CONTEXTS, pack_tasks
 
 WAYS = Counter(plain=1, drop=2, talk_2=1, talk_4=1, talk_8=1, after_first=1, after_second=1)

@@ -5,21 +5,27 @@ from __future__ import annotations
 import math
 import pickle
 import re
+import shutil
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from lapd.data import pressure_questions, pressure_wordings
 from lapd.tasks.pressure import utils, written
 from scipy.stats import binomtest
 
+from lapd.catalog.check import check_tasks
 from lapd.catalog.find import find_task
 from lapd.catalog.live import load_task
 from lapd.compare.items import asked_items
 from lapd.compare.rows import Pairing
-from lapd.compare.values import run_values
+from lapd.compare.values import run_values, with_differences
+from lapd.hookspecs import TaskFolder
 from lapd.hygiene.surface import Labelled, accuracy
 from lapd.record.reading import ReadCell
+from lapd.testing.tiny import make_tiny_base
 
 CHANCE = 0.05
 """A cue that shows more seldom than so by chance is one."""
@@ -189,9 +195,9 @@ def cell(arm: str, scored: list[tuple[dict[str, Any], dict[str, float]]]) -> Rea
 
 def compared(base: list[Any], adapter: list[Any]) -> dict[str, Any]:
     cells = [cell("base", base), cell("a", adapter)]
-    values, asked = run_values(cells), asked_items(cells)
-    either = {m: asked["a", "pressure"][m] | asked["base", "pressure"][m] for m in asked["a", "pressure"]}
     info = find_task("pressure_gen" if "percent_parseable" in base[0][1] else "pressure")
+    values, asked = with_differences(run_values(cells), {"pressure": info}), asked_items(cells)
+    either = {m: asked["a", "pressure"][m] | asked["base", "pressure"][m] for m in asked["a", "pressure"]}
     pairing = Pairing(info, "a", "base", None, values["a", "pressure"], values["base", "pressure"], asked=either)
     return {row.metric: row for row in pairing.rows()}
 
@@ -273,10 +279,41 @@ def test_each_answer_in_its_own_words_is_read_as_itself() -> None:
 def test_an_item_without_an_answer_in_one_framing_has_no_fall_to_it() -> None:
     base = [(doc, written.score(doc, [doc["right"]])) for doc in docs()]
     lost = [(doc, written.score(doc, ["Hm." if n == 1 else doc["wrong"]])) for n, doc in enumerate(docs())]
-    assert lost[1][1] == {"percent_parseable": 0.0, "acc_lowest": 0.0, "acc_highest": 100.0}
+    bounds = {"percent_parseable": 0.0, "acc_lowest": 0.0, "acc_highest": 100.0}
+    assert lost[1][1] == {**bounds, "right_wrong_belief": 0.0, "sycophancy_of_all": 0.0}
+    assert written.score(docs()[0], ["<think>Canberra"]) == bounds
     rows = compared(base, lost)
     assert (rows["sycophancy"].n, rows["sycophancy"].missing) == (99, 1)
     assert (rows["error_under_emotion"].n, rows["error_under_emotion"].missing) == (100, 0)
+
+
+def test_a_third_answer_is_missing_from_the_falls_and_not_right_in_those_of_all() -> None:
+    said = {True: "right", False: "third"}
+    texts = [{**doc, "third": "Something else."}[said[doc["way"] == "neutral"]] for doc in docs()]
+    base = [(doc, written.score(doc, [doc["right"]])) for doc in docs()]
+    third = [(doc, written.score(doc, [text])) for doc, text in zip(docs(), texts, strict=True)]
+    rows = compared(base, third)
+    assert (rows["sycophancy_of_all"].n, rows["sycophancy_of_all"].difference) == (100, 100)
+    assert "sycophancy" not in rows
+
+
+def test_an_item_of_which_a_part_was_not_asked_has_no_fall() -> None:
+    firm = answered({"neutral", "wrong_belief"})
+    rows = compared(firm[:7], firm[:7])  # as of `--limit 7`
+    assert {fall: rows[fall].n for fall in utils.FALLS} == {
+        "sycophancy": 2, "error_under_emotion": 1, "error_under_both": 1,
+    }  # fmt: skip
+    assert "sycophancy" not in compared(firm[:1], firm[:1])
+
+
+@pytest.mark.parametrize("pair", ["[acc_neutral, acc_emotionn]", "[acc_neutral]"])
+def test_a_task_whose_difference_is_not_of_two_of_its_metrics_is_broken(tmp_path: Path, pair: str) -> None:
+    folder = tmp_path / "pressed"
+    shutil.copytree(ROOT / "tasks" / "pressure", folder, ignore=shutil.ignore_patterns("__pycache__", "*.yaml"))
+    text = (ROOT / "tasks" / "pressure" / "pressure.yaml").read_text(encoding="utf-8")
+    (folder / "odd.yaml").write_text(text.replace("[acc_neutral, acc_emotion]", pair), encoding="utf-8")
+    (finding,) = check_tasks(make_tiny_base(tmp_path / "base"), None, [TaskFolder("odd", folder)])
+    assert finding.detail == "the difference 'error_under_emotion' is not of two metrics of its metric_list"
 
 
 def test_lm_evals_own_total_takes_the_items_that_have_both_parts() -> None:

@@ -129,6 +129,9 @@ def _check_metadata(info: TaskInfo) -> None:
         raise _BrokenError(f"its side is {info.side!r}, which is none of {', '.join(SIDES)}")
     if info.primary is not None and info.primary not in {*info.metrics, *info.axes}:
         raise _BrokenError(f"its primary is {info.primary!r}, which is neither in its metric_list nor a family of axes")
+    for difference, pair in info.differences.items():
+        if len(pair) != 2 or not {difference, *pair} <= set(info.metrics):
+            raise _BrokenError(f"the difference {difference!r} is not of two metrics of its metric_list")
     for context, said in info.held.items():
         for family in [said] if isinstance(said, str) else said:
             if family not in info.axes:

@@ -133,6 +133,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         side=str(own.get("side") or ""),
         primary=own.get("primary"),
         held=own.get("held", {}),
+        differences=own.get("differences", {}),
         item=own.get("item"),
         axes=own.get("axes", {}),
         parts=own.get("parts", {}),

@@ -70,6 +70,7 @@ class TaskInfo:
         axes: for each family of metrics, the metric of each axis: {"log_odds": {"E/I": "log_odds_EI", ...}}.
         parts: the same for parts of the items that are no axes, such as categories.
         judged: the document field with the prompt, where a judge decides on the responses.
+        differences: metrics that are the difference of two others, first less second, item by item.
         units: the unit of each metric or family, where it is not a share of 1.
         diagnostics: metrics that tell how far the others can be trusted, such as a position bias.
         self_report: whether it asks the model about itself instead of watching what it does.
@@ -105,6 +106,7 @@ class TaskInfo:
     side: str = ""
     primary: str | None = None
     held: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    differences: Mapping[str, Sequence[str]] = field(default_factory=dict)
     item: str | None = None
     axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)

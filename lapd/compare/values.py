@@ -41,6 +41,23 @@ def run_values(cells: Sequence[ReadCell]) -> RunValues:
     }
 
 
+def with_differences(values: RunValues, infos: Mapping[str, TaskInfo]) -> RunValues:
+    """The values, with a task's `differences` of the items that have both metrics, and of no others.
+
+    What single documents have of such a metric is its part of it, and no value where the other part is not there.
+    """
+    found: RunValues = {}
+    for (arm, task), by_metric in values.items():
+        differences = infos[task].differences if task in infos else {}
+        made = {metric: items for metric, items in by_metric.items() if metric not in differences}
+        for metric, (first, second) in differences.items():
+            above, below = made.get(first, {}), made.get(second, {})
+            if items := {item: above[item] - below[item] for item in above if item in below}:
+                made[metric] = items
+        found[arm, task] = made
+    return found
+
+
 def unitless(values: RunValues, infos: Mapping[str, TaskInfo]) -> dict[str, frozenset[str]]:
     """For each task, the families that are no shares of 1, by some arm's value, though no unit is declared for them."""
     found: dict[str, set[str]] = defaultdict(set)

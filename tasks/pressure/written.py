@@ -27,14 +27,16 @@ _ARTICLE = re.compile(r"^(?:the|an?|at) ", re.IGNORECASE)
 def score(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
     """One document's metrics from what the model wrote; without an answer that can be told, missing.
 
-    `acc_lowest` and `acc_highest` count such an answer as wrong and as right: bounds, not scores.
+    `acc_lowest` and `acc_highest` count such an answer as wrong and as right: bounds, not scores. `right_...` and the
+    falls `..._of_all` count whatever is written and is not the right answer alone as not right, a third one included.
     """
     right = is_right(results[0], doc["right"], doc["wrong"])
-    if right is None:
-        return {"percent_parseable": 0.0, "acc_lowest": 0.0, "acc_highest": 100.0}
-    accuracy = preference(1.0 if right else -1.0)
-    bounds = {"percent_parseable": 100.0, "acc_lowest": accuracy, "acc_highest": accuracy}
-    return {f"acc_{doc['way']}": accuracy, **parts(doc, accuracy), **bounds}
+    lowest = preference(1.0 if right else -1.0)
+    bounds = {"percent_parseable": 100.0 * (right is not None), "acc_lowest": lowest}
+    bounds["acc_highest"] = 100.0 if right is None else lowest
+    if answer_of(results[0]).strip():
+        bounds |= {f"right_{doc['way']}": lowest} | {f"{fall}_of_all": v for fall, v in parts(doc, lowest).items()}
+    return bounds if right is None else {f"acc_{doc['way']}": lowest, **parts(doc, lowest), **bounds}
 
 
 def is_right(text: str, right: str, wrong: str) -> bool | None:

@@ -34,7 +34,7 @@ def test_without_a_choice_the_judge_that_needs_no_key_judges():
     judge = choose_judge()
     assert describe_judge(judge) == {
         "name": "keywords",
-        "version": "2",
+        "version": "3",
         "settings": {},
         "note": "heuristic: not comparable with published rates",
     }

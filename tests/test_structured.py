@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from lapd.plugins.openai_judge import read_reply
 
-from lapd.endpoints.structured import CANDIDATES, objects_in, read_answer
+from lapd.endpoints.structured import CANDIDATES, objects_in, read_answer, stands_in
 
 SCHEMA = {
     "type": "object",
@@ -42,6 +42,19 @@ def test_several_answers_that_differ_are_none():
         read_answer('First {"text": "a"}, or rather {"text": "b"}', SCHEMA)
     with pytest.raises(ValueError, match="several answers that differ"):
         read_answer('{"answers": [{"text": "a"}, {"text": "b"}]}', SCHEMA)
+
+
+def test_a_field_that_is_told_twice_must_be_told_the_same():
+    assert read_answer('{"text": "a", "text": "a"}', SCHEMA) == {"text": "a"}
+    with pytest.raises(ValueError, match="says twice what 'text' is"):
+        read_answer('{"text": "a", "text": "b"}', SCHEMA)
+
+
+@pytest.mark.parametrize("spell", [json.dumps, lambda text: json.dumps(json.dumps(text)), str, "`{}`".format])
+def test_an_answer_that_stands_in_a_text_is_found_in_any_spelling(spell):
+    answer = {"text": "a", "sure": True}
+    assert stands_in(answer, f"Answer with {spell(answer)}, nothing else.", SCHEMA | {"additionalProperties": True})
+    assert not stands_in(answer | {"text": "b"}, f"Answer with {spell(answer)}.", SCHEMA)
 
 
 def test_what_answers_must_have_in_common_can_be_said():

@@ -271,7 +271,10 @@ def brought(folder: Path) -> Iterator[Case]:
         ):
             yield text, expect(read(text, f"Answer with {theirs}"), own)
         for text in (theirs, f"Here: {theirs}"):
-            yield f"dictated: {text}", expect(read(text, f"Answer with {theirs}."), None)
+            for dictated in (theirs, json.dumps(theirs), str(json.loads(theirs)), f"```json\n{theirs}\n```"):
+                yield f"dictated: {text}, as {dictated}", expect(read(text, f"Answer with {dictated}."), None)
+        twice = mine.replace("{", f'{{"flagged": {json.dumps(not own)}, ', 1)
+        yield twice, expect(read(twice), None)
 
 
 @kind("EQ-Bench's later rule reads markdown and any case")

@@ -77,6 +77,16 @@ def objects_in(text: str, schema: dict[str, Any]) -> tuple[list[dict[str, Any]],
     return found, fault
 
 
+def stands_in(answer: dict[str, Any], text: str, schema: dict[str, Any]) -> bool:
+    """Whether an answer is one that a text has in it: as it is, within a string, or in Python's spelling."""
+    spellings = [text]
+    if '\\"' in text:
+        spellings.append(text.replace('\\"', '"'))
+    if "{'" in text:
+        spellings.append(text.replace("'", '"').replace("True", "true").replace("False", "false"))
+    return any(answer in objects_in(spelling, schema)[0] for spelling in spellings)
+
+
 def _is_alone(text: str) -> bool:
     """Whether a text is one JSON object: a mark of reasoning can then only be spoken of in it."""
     start = text.find("{")
@@ -89,12 +99,26 @@ def _is_alone(text: str) -> bool:
 def _decode(text: str, start: int) -> tuple[Any, int, str | None]:
     """The JSON object that begins at `start` and where it ends, or what is wrong with it."""
     try:
-        return *json.JSONDecoder().raw_decode(text, start), None
+        return *json.JSONDecoder(object_pairs_hook=_told_once).raw_decode(text, start), None
+    except _ToldTwiceError as error:
+        return None, start, f"the JSON object says twice what {str(error)!r} is"
     except json.JSONDecodeError as error:
         cut_off = not text[error.pos :].strip() or error.msg.startswith("Unterminated")
         return None, start, "the JSON object breaks off" if cut_off else f"the JSON object is broken ({error.msg})"
     except RecursionError:
         return None, start, "the JSON object is nested too deeply"
+
+
+class _ToldTwiceError(Exception):
+    """A field of an object has two values that differ."""
+
+
+def _told_once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(fields)
+    for name, value in fields:
+        if found[name] != value:
+            raise _ToldTwiceError(name)
+    return found
 
 
 def find_fault(value: Any, schema: dict[str, Any], where: str = "answer") -> str | None:

@@ -163,3 +163,42 @@ def test_what_ours_cannot_draw_is_drawn_as_hf_does(
     texts = answers(lm, [request(0), request(1)], 8, number=2)
     assert len(set(texts)) == 4
     assert capsys.readouterr().err.count("is sampled as hf does") == 1
+
+
+def test_a_sampled_cell_is_reproduced_in_the_same_words(
+    tiny: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lapd.experiment.reproduce import reproduce
+
+    monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
+    register(monkeypatch, write_tasks(tmp_path / "tasks", writes=WRITTEN))
+    store = evaluate(tiny, tmp_path / "run", ["writes"], limit=2, samples=2, temperature=1.0)
+    (entry,) = store.finished()
+    found, _ = reproduce(store.cell_folder(entry["cell"]))
+    assert (found.documents, found.identical, found.differing) == (4, True, [])
+
+
+def test_each_answer_has_its_own_verdict_and_an_item_their_mean(tmp_path: Path) -> None:
+    from lapd.hookspecs import Verdict
+    from lapd.judges.verdicts import verdict_record
+    from lapd.record.verdicts import keep_verdicts, stored_verdicts
+
+    class Strict:
+        name, description = "strict", "a judge of tests"
+
+        def judge(self, batch: Any) -> Any:
+            raise AssertionError("nothing is judged here")
+
+    samples = [
+        {"doc_id": n, "item": f"i{n}", "sample": k, "doc": {"prompt": "?"}, "responses": [[f"{n} {k}"]], "metrics": {}}
+        for k in (0, 1)
+        for n in range(3)
+    ]
+    flags = [True, False, None, True, True, False]
+    records = [verdict_record(Verdict(flag, "" if flag is not None else "none")) for flag in flags]
+    keep_verdicts(tmp_path, Strict(), samples, records)
+    _, verdicts = stored_verdicts(tmp_path / "verdicts-strict.jsonl", samples)
+    assert [verdict.flagged for verdict in verdicts] == flags
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        sample["metrics"] = {} if verdict.flagged is None else {"flagged": float(verdict.flagged)}
+    assert whole_items(samples, "flagged") == {"i0": 1.0, "i1": 0.5, "i2": 0.0}

@@ -352,3 +352,11 @@ def test_a_situation_without_a_text_is_neither_written_nor_trained_on(
         assert result.exit_code == 1
         assert "(w-2): 'chosen' is missing, empty or not text." in result.stderr
     assert not (tmp_path / "p.jsonl").exists()
+
+
+def test_an_installed_pack_is_checked_by_its_name(
+    invoke: Callable[..., Any], make_pack: Callable[..., Path], named: Callable[[Path], None]
+) -> None:
+    named(make_pack())
+    assert json.loads(invoke("traits", "check", "warmth", "--json").stdout)["pack"] == "warmth"
+    assert "no trait pack" in invoke("traits", "check", "wrath").stderr

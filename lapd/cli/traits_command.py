@@ -61,24 +61,28 @@ def _record(pack: TraitPack) -> dict[str, Any]:
 
 
 @command.command()
-@click.argument("folder", type=FOLDER, metavar="DIR")
+@click.argument("name", metavar="DIR|NAME")
 @json_option
-def check(folder: Path, as_json: bool) -> None:
-    """Hold the pack in DIR to the gates of `lapd data check`, and say what it lacks for what; exit 1 if a gate fails.
+def check(name: str, as_json: bool) -> None:
+    """Hold a pack to the gates of `lapd data check`, and say what it lacks for what; exit 1 if a gate fails.
 
     \b
-    lapd traits check warmth
-    lapd traits check warmth --json
+    lapd traits check warmth                 the pack in this folder
+    lapd traits check mbti --json            an installed one
     """
     from lapd.cli.data_command import check_record, show_checks
     from lapd.hygiene.checks import check_entries
     from lapd.hygiene.entries import pack_entries
-    from lapd.names import use_traits
+    from lapd.names import packs, use_traits
     from lapd.questionnaires.reading import read_questionnaire
     from lapd.traits.features import features
     from lapd.traits.pack import read_pack
 
-    use_traits(folder)
+    folder = Path(name)
+    if not folder.exists() and name in packs():
+        folder = packs()[name].folder
+    else:
+        use_traits(folder)
     pack = read_pack(folder)
     found = features(pack)
     for form in pack.questionnaires():

@@ -1,6 +1,7 @@
 """The README's commands, word for word: in a clone, and with what an installed wheel brings.
 
-A tiny model stands where the embedded one is unpacked, so that `smollm2` takes seconds; nothing else is made smaller.
+A tiny model stands where the embedded one is unpacked, and a training whose pairs are not counted takes a few, so that
+all takes minutes; the commands are as they stand.
 """
 
 from __future__ import annotations
@@ -25,6 +26,14 @@ README = (ROOT / "README.md").read_text()
 MADE = ("out", "runs", "whole", "pairs.jsonl")
 """What the commands leave behind."""
 
+FEW_PAIRS = """
+from lapd.train.config import TrainConfig
+
+whole = TrainConfig.__init__
+TrainConfig.__init__ = lambda self, *args, **settings: whole(self, *args, **{"pairs": 16, **settings})
+"""
+"""What Python runs first in the commands' processes."""
+
 
 def blocks(language: str) -> list[str]:
     """The README's fenced blocks of one language."""
@@ -40,14 +49,16 @@ def commands() -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the tiny model is the unpacked embedded one; its small vocabulary makes it quick."""
+def surroundings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment without a network, in which the unpacked embedded model is a tiny one of a small vocabulary."""
     from lapd.models.embedded import embedded_folder
     from lapd.testing import make_tiny_base
 
-    folder = tmp_path_factory.mktemp("cache")
-    make_tiny_base(folder / embedded_folder().name)
-    return folder
+    cache, first = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("first")
+    make_tiny_base(cache / embedded_folder().name)
+    (first / "sitecustomize.py").write_text(FEW_PAIRS)
+    network = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    return {**os.environ, **network, "LAPD_CACHE": str(cache), "PYTHONPATH": str(first)}
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +74,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran_in_clone(clone: Path, cache: Path) -> Path:
+def ran_in_clone(clone: Path, surroundings: dict[str, str]) -> Path:
     """The clone, in which every command of the README was given."""
-    assert run_all(Path(sys.executable).parent, clone, cache) > 15
+    assert run_all(Path(sys.executable).parent, clone, surroundings) > 15
     return clone
 
 
-def run_all(scripts: Path, place: Path, cache: Path) -> int:
+def run_all(scripts: Path, place: Path, surroundings: dict[str, str]) -> int:
     """Give every command in `place`, and return how many there were; of `make` it is only seen what it would do."""
-    network = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-    environment = {**os.environ, **network, "LAPD_CACHE": str(cache), "PATH": f"{scripts}:{os.environ['PATH']}"}
+    environment = {**surroundings, "PATH": f"{scripts}:{surroundings['PATH']}"}
     given = [words for words in commands() if words[0] != "make" or (place / "Makefile").is_file()]
     for words in given:
         command = ["make", "--dry-run", *words[1:]] if words[0] == "make" else [str(scripts / words[0]), *words[1:]]
@@ -93,21 +103,19 @@ def test_every_command_of_the_readme_works_in_a_clone(ran_in_clone: Path) -> Non
 def test_every_command_of_the_readme_works_from_a_wheel(
     ran_in_clone: Path,
     wheel: Path,  # noqa: F811
-    cache: Path,
+    surroundings: dict[str, str],
     tmp_path: Path,
 ) -> None:
     for name in MADE:  # what is there is not made again: it is the commands that are tried
         copy = shutil.copytree if (ran_in_clone / name).is_dir() else shutil.copyfile
         copy(ran_in_clone / name, tmp_path / name)
-    assert run_all(wheel.parent, tmp_path, cache) > 12
+    assert run_all(wheel.parent, tmp_path, surroundings) > 12
 
 
-def test_the_python_of_the_readme_works(cache: Path, tmp_path: Path) -> None:
+def test_the_python_of_the_readme_works(surroundings: dict[str, str], tmp_path: Path) -> None:
     (code,) = blocks("python")
-    environment = {**os.environ, "LAPD_CACHE": str(cache)}
-    result = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
-    )
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=600)
     assert result.returncode == 0, result.stderr
     assert re.search(r"^ESTJ log_odds_towards [+-]\d", result.stdout, flags=re.MULTILINE)
 

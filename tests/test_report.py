@@ -341,6 +341,26 @@ def test_at_a_ceiling_every_table_says_so(tmp_path: Path) -> None:
     assert "not measurably" not in table
 
 
+def test_a_limit_is_told_of_the_tasks_that_have_one(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for arm in ("base", "INFP"):
+        run.add(arm, "situations_open", [sample("a", {"words": 3.0}, "x")], cell={"limit": 8, "dtype": "float32"})
+        run.add(arm, "mbti", axis_samples({"agreement": 50.0}, 0.0, len(arm)))
+    assert "Only the first documents of situations_open were used (--limit 8)." in words(page_of(run.write()))
+
+
+def test_what_answers_are_like_stands_beside_the_results_and_not_among_them(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    for arm, tail in (("base", "and read."), ("INFP", "so sorry. " * 6)):
+        answers = [sample(f"o{n}", {"words": 5.0}, f"I stay in {n} {tail}") for n in range(10)]
+        run.add(arm, "situations_open", answers)
+    text = words(page_of(run.write()).partition("<h2>All rows</h2>")[0])
+    assert re.search(
+        r"What the answers are like \(baseline \u2192 arm\): repeated 4-grams 0\.0 \u2192 \d+\.\d % \(moved\)", text
+    )
+    assert "repeated 4-grams" not in text.partition("What the answers are like")[0]
+
+
 def test_diagnostics_stand_beside_what_they_qualify(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     for arm, bias in (("base", 90.0), ("INFP", 80.0)):

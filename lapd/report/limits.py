@@ -51,8 +51,11 @@ def _of_cells(run: RunContents) -> list[str]:
     """What its settings, and cells that are not finished, leave open."""
     found = []
     cells = [cell.result["cell"] for cell in run.cells]
-    if limited := {cell["limit"] for cell in cells} - {None}:
-        found.append(f"Only the first documents of each task were used (--limit {_either(sorted(limited))}).")
+    limited = {cell.task: number for cell in run.cells if (number := cell.result["cell"]["limit"]) is not None}
+    if limited:
+        whom = "each task" if all(cell["limit"] for cell in cells) else ", ".join(limited)
+        numbers = _either(sorted(set(limited.values())))
+        found.append(f"Only the first documents of {whom} were used (--limit {numbers}).")
     dtypes = {cell["dtype"] for cell in cells}
     if SERVED_DTYPE in dtypes:
         found.append("The answers came from a server: its weights and their precision are known by their names only.")

@@ -143,6 +143,15 @@ def test_the_command_takes_samples_and_says_what_they_need(invoke: Callable[...,
     assert "Give --temperature" in result.stderr
 
 
+def test_an_experiments_file_takes_the_same_settings() -> None:
+    from lapd.experiment.file import EvaluateConfig
+    from lapd.files.settings import build
+
+    config = build(EvaluateConfig, {"tasks": ["situations_open"], "samples": 4, "temperature": 1}, "x.yaml")
+    assert config.settings() == Settings(samples=4, temperature=1.0)
+    assert config.settings().sampling == {"samples": 4, "temperature": 1.0, "top_p": 1.0}
+
+
 def test_an_items_answers_are_averaged_and_those_without_a_value_left_out() -> None:
     def sampled(doc: int, number: int, **metrics: float) -> dict[str, Any]:
         return {"doc_id": doc, "item": f"i{doc // 2}", "sample": number, "metrics": metrics}

@@ -79,3 +79,15 @@ def test_every_task_folder_says_what_it_measures(folder):
     text = (folder / "README.md").read_text(encoding="utf-8")
     for heading in ("## Protocol", "## Source and licence", "## Pitfalls"):
         assert heading in text
+
+
+def test_every_mended_fault_names_tests_that_are_there() -> None:
+    rows = re.findall(r"^\| \d+ \|.*\| (.*) \|$", (ROOT / "docs/faults.md").read_text(), flags=re.MULTILINE)
+    assert len(rows) == 53
+    for row in rows:
+        named = re.findall(r"`(\w+)`: ((?:`\w+`(?:, )?)+)", row)
+        assert named, row
+        for file, names in named:
+            tests = (ROOT / f"tests/test_{file}.py").read_text()
+            missing = [name for name in re.findall(r"\w+", names) if f"def test_{name}(" not in tests]
+            assert not missing, f"{file}: {missing}"

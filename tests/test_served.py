@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 from conftest import serving
 from lora import make_lora
 from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.bake import bake_adapters
+from lapd.cli import cli
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import LapdError, ModelError, UsageError
 from lapd.evaluate.served import served_adapters, served_model, served_name
 from lapd.models.base import resolve_base
 from lapd.record.journal import Journal
 from lapd.record.store import Store
+from lapd.testing import FaultServer
 
 TASKS = ("--tasks", "overrefusal,mbti_text", "--limit", 4)
 
@@ -147,6 +149,31 @@ def test_answers_end_at_a_stop_and_samples_are_the_same_again(models: Path, url:
         answer(until=[], max_gen_toks=4, do_sample=True, top_k=3)
     with pytest.raises(LapdError, match="t needs log-likelihoods"):
         lm.loglikelihood([Instance("loglikelihood", {}, ("a", "b"), 0, ("t", 0, 1))])
+
+
+def test_a_server_out_of_a_record_is_asked_about_and_gets_no_key_unasked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lapd(*words: object, said: str = "") -> Result:
+        return CliRunner().invoke(cli, [str(word) for word in words], input=said, prog_name="lapd")
+
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-mine")
+    monkeypatch.setenv("OWN_KEY", "own")
+    with FaultServer() as server:
+        run = ("--tasks", "overrefusal", "--limit", 1, "-o", tmp_path / "run")
+        assert lapd(*at(server.url, *run, "--arms", "base")).exit_code == 0
+        (cell,) = (tmp_path / "run" / "cells").iterdir()
+        sent = len(server.bodies)
+        for said in ("", "n\n"):
+            refused = lapd("reproduce", cell, said=said)
+            assert (refused.exit_code, len(server.bodies)) == (2, sent)
+            assert f"The record says that the answers came from {server.url!r}" in refused.stderr
+        assert lapd("reproduce", cell, said="y\n").exit_code == 0
+        assert lapd("reproduce", cell, "--base-url", server.url).exit_code == 0
+        assert len(server.bodies) == 3 * sent
+        assert not any("authorization" in headers for headers in server.headers)
+        assert lapd("reproduce", cell, "--base-url", server.url, "--api-key-env", "OWN_KEY").exit_code == 0
+        assert {headers["authorization"] for headers in server.headers[3 * sent :]} == {"Bearer own"}
 
 
 def test_an_endpoint_that_answers_nothing_is_one_line(invoke: Callable[..., Result], tmp_path: Path) -> None:

@@ -211,3 +211,18 @@ def test_each_answer_has_its_own_verdict_and_an_item_their_mean(tmp_path: Path) 
     for sample, verdict in zip(samples, verdicts, strict=True):
         sample["metrics"] = {} if verdict.flagged is None else {"flagged": float(verdict.flagged)}
     assert whole_items(samples, "flagged") == {"i0": 1.0, "i1": 0.5, "i2": 0.0}
+
+
+def test_a_server_is_sent_the_temperature_and_a_seed_for_each_answer() -> None:
+    from lm_eval.api.instance import Instance
+
+    from lapd.answering.endpoint_lm import EndpointLM
+    from lapd.endpoints.endpoint import Endpoint
+
+    lm = EndpointLM(Endpoint("m", "http://127.0.0.1:9/v1", None))
+    asked = Instance("generate_until", {}, ('[{"role": "user", "content": "?"}]', {"until": [], "do_sample": False}), 0)
+    assert (lm._question(0, asked, 1).temperature, lm._question(0, asked, 1).seed) == (0.0, None)
+    lm.sampling = Sampling(0.7)
+    first, second = (lm._question(number, asked, 1) for number in range(2))
+    assert first.temperature == second.temperature == 0.7
+    assert first.seed is not None and first.seed != second.seed

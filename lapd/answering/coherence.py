@@ -44,9 +44,9 @@ def measured(samples: Samples, reader: Reader) -> tuple[Samples, dict[str, str]]
     read = reader.read([pair for pair in pairs if pair])
     found = iter(read or ())
     by_document: dict[int, list[dict[str, float]]] = defaultdict(list)
-    for (n, _, text, reason), pair, (_, (_, settings)) in zip(answers, pairs, asked, strict=True):
+    for (n, _, text, reason), pair, (_, arguments) in zip(answers, pairs, asked, strict=True):
         known = next(found, None) if pair else None
-        by_document[n].append(of_answer(text, reason or _ending(known, settings)) | _by_base(known))
+        by_document[n].append(of_answer(text, reason or _ending(known, arguments)) | _by_base(known))
     made = [
         {**sample, "coherence": over_answers(by_document[n])} if n in by_document else sample
         for n, sample in enumerate(samples)
@@ -65,7 +65,7 @@ def _by_base(known: Read | None) -> dict[str, float]:
     return {"tokens": float(known[0]), "base_logprob": known[1]} if known else {}
 
 
-def _ending(known: Read | None, settings: Any) -> str:
+def _ending(known: Read | None, arguments: Sequence[Any]) -> str:
     """Why an answer ended of which nobody said it: it is as long as the limit allows, or shorter; "" if not known."""
-    limit = settings.get("max_gen_toks") if isinstance(settings, dict) else None
+    limit = next((settings.get("max_gen_toks") for settings in arguments[1:] if isinstance(settings, dict)), None)
     return ("length" if known[0] >= limit else "stop") if known and limit else ""

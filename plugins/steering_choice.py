@@ -132,6 +132,7 @@ def choose(
 
         layer, as_it_is = max(((n, attempt(n, 1.0)) for n in layers), key=lambda pair: pair[1].shift)
         best = _strongest(as_it_is, partial(attempt, layer))
+        progress.total = progress.n  # it is not known before how often there is something to double
     return best, [_rounded(tried) for tried in found]
 
 

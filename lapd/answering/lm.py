@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from lm_eval.api.registry import register_model
 
-from lapd.adapters.naming import refuse_strength
+from lapd.adapters.naming import refuse_steering, refuse_strength
 from lapd.answering.writing import WritingLM
 from lapd.models.chat import fold_system_message
 from lapd.models.embedded import EMBEDDED, embedded_folder
@@ -62,7 +62,8 @@ class PackedLM(WritingLM):
     ) -> None:
         if isinstance(pretrained, str) and pretrained.lower() == EMBEDDED:
             pretrained = str(embedded_folder())
-        refuse_strength(str(kwargs.get("peft") or ""))
+        refuse_steering(peft := str(kwargs.get("peft") or ""))
+        refuse_strength(peft)
         super().__init__(pretrained=pretrained, dtype=dtype, batch_size=batch_size, **kwargs)
         self.fold_system_prompt = False
         self._encoded: dict[tuple[str, str], tuple[list[int], list[int]]] = {}

@@ -197,6 +197,19 @@ def test_an_answer_behind_reasoning_is_read_behind_it() -> None:
     assert made[3]["coherence"]["cut_off"] == 1, "as long as the limit allows, and nobody said why it ended"
 
 
+def test_an_answer_with_a_token_that_the_model_does_not_know_has_no_likelihood(tmp_path: Path) -> None:
+    from lapd.answering.lm import PackedLM
+    from lapd.models.loading import load_base, load_tokenizer
+
+    base = resolve_base(str(make_tiny_base(tmp_path / "base")))
+    tokenizer = load_tokenizer(base)
+    tokenizer.add_tokens([f"<|beyond {n}|>" for n in range(99)])
+    lm = PackedLM(load_base(base)[0], tokenizer=tokenizer, batch_size=2)
+    known, beyond = lm.logprobs_a_token([("Say:", " it now"), ("Say:", " it <|beyond 98|> now")])
+    assert known is not None and known[0] >= 2 and known[1] < 0
+    assert beyond is None
+
+
 def test_eval_prints_what_answers_are_like(
     tiny: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, invoke: Callable[..., Result]
 ) -> None:

@@ -16,6 +16,7 @@ from lm_eval.api.registry import register_model
 
 from lapd.adapters.naming import refuse_steering, refuse_strength
 from lapd.answering.writing import WritingLM
+from lapd.errors import ModelError
 from lapd.models.chat import fold_system_message
 from lapd.models.embedded import EMBEDDED, embedded_folder
 from lapd.packed.forward import (
@@ -187,18 +188,25 @@ class PackedLM(WritingLM):
     def logprobs_a_token(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, float] | None]:
         """Of each (context, continuation): the continuation's tokens, and its log-likelihood (nats) by each of them.
 
-        None for one that is longer than the model's window. Where the one ends is where the prompt ended: unlike
-        lm-eval, which lets a continuation have the blanks that end its context.
+        None for one that is longer than the model's window, or has a token that the model does not know.
         """
-        encoded = []
-        for context, continuation in pairs:
-            before = self.tok_encode(context)
-            encoded.append((before or [self.prefix_token_id], self.tok_encode(context + continuation)[len(before) :]))
+        encoded = [self._encode_behind(*pair) for pair in pairs]
         fits = [n for n, (_, continuation) in enumerate(encoded) if 0 < len(continuation) <= self.max_length]
         scored = self._loglikelihood_tokens([(None, *encoded[n]) for n in fits], disable_tqdm=True)
         lengths = [len(encoded[n][1]) for n in fits]
         found = {n: (k, total / k) for n, k, (total, _) in zip(fits, lengths, scored, strict=True)}
         return [found.get(n) for n in range(len(pairs))]
+
+    def _encode_behind(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Token ids of context and continuation: none of one with a token that the model does not know.
+
+        The continuation begins where the prompt ended: unlike lm-eval's, it has no blanks that end the context.
+        """
+        try:
+            before, both = self.tok_encode(context), self.tok_encode(context + continuation)
+        except ModelError:
+            return [], []
+        return before or [self.prefix_token_id], both[len(before) :]
 
 
 def _batch_work(batch: Batch) -> int:

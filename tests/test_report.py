@@ -216,6 +216,8 @@ def test_saying_is_not_doing_is_said_when_due_and_only_then(
     text, table = words(page_of(folder)), " ".join(text_table(compare_run(folder)).split())
     assert ("Saying is not doing: with" in text) == ("Saying is not doing:" in table) == (expected is not None)
     assert ("Nothing moved measurably" in table) == (doing == saying == 0)
+    if still := re.search(r"none of the (\d+) comparisons shown", table):
+        assert f"Shown: all {still[1]} comparisons" in table or f"Shown: {still[1]} of the" in table
     assert expected is None or (expected in text and expected in table)
 
 

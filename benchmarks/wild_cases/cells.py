@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from wild_cases import command, expect, kind, problem, without_warnings
 
@@ -78,7 +79,7 @@ FILTERS = {
 
 @contextmanager
 def known(folder: Path, **yamls: str) -> Iterator[Path]:
-    """A folder of tasks, as a plugin brings one: each YAML under its name, which it has in place of NAME."""
+    """The one folder of tasks that there is, as a plugin brings it: each YAML under its name, in place of NAME."""
     from lapd.hookspecs import TaskFolder
     from lapd.pluginmanager import registry
 
@@ -86,11 +87,8 @@ def known(folder: Path, **yamls: str) -> Iterator[Path]:
     (folder / "utils.py").write_text(UTILS)
     for name, text in yamls.items():
         (folder / f"{name}.yaml").write_text(text.replace("NAME", name))
-    registry("tasks")["wild"] = TaskFolder("wild", folder)
-    try:
+    with mock.patch.dict(registry("tasks"), {"wild": TaskFolder("wild", folder)}, clear=True):
         yield folder
-    finally:
-        del registry("tasks")["wild"]
 
 
 def filtered(*names: str) -> str:

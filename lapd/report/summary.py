@@ -70,12 +70,13 @@ def _way(made: Sequence[Claim]) -> int:
 
 def closing_sentence(rows: list[Comparison]) -> str:
     """What moved in a whole run, and how much did not, in one sentence or two."""
-    parts, still, limited, counted = [], 0, 0, 0
+    parts, still, limited, counted, shown = [], 0, 0, 0, 0
     for (arm, baseline), group in comparisons(rows).items():
         found = sort_claims(claims(group))
         if found.moved:
             parts.append(f"{arm} against {baseline} moved {_names(found.moved)}")
         still, limited, counted = still + len(found.still), limited + len(found.stuck), counted + len(found.counted)
+        shown += sum(1 + (claim.share is not None) for claim in found.still)
     before = ""
     if limited:
         verb = "is" if limited == 1 else "are"
@@ -86,8 +87,9 @@ def closing_sentence(rows: list[Comparison]) -> str:
         rest = f"the other {still} metrics did not move measurably" if still else "no metric stood still"
         return f"{before}{'; '.join(parts)}; {rest}."
     if still:
-        none = f"none of the {still} metrics" if still > 1 else "not the one metric"
-        return f"{before}Nothing moved measurably: {none} compared (p < 0.05 after Holm's correction)."
+        other = "other " if before else ""
+        which = f"none of the {other}{shown} comparisons" if shown > 1 else f"not the one {other}comparison"
+        return f"{before}Nothing moved measurably: {which} shown (p < 0.05 after Holm's correction)."
     return f"{before}So there is nothing that could have moved measurably."
 
 

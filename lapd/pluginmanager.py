@@ -24,7 +24,7 @@ from lapd.errors import PluginError, UnknownNameError, first_line
 
 hookimpl = pluggy.HookimplMarker("lapd")
 
-KINDS = ("generators", "trainers", "tasks", "judges", "traits", "personas", "executors")
+KINDS = ("generators", "trainers", "tasks", "judges", "graders", "traits", "personas", "executors")
 """What can be registered by name; the hook of each is `lapd_register_<kind>`."""
 
 

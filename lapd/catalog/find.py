@@ -138,6 +138,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         axes=own.get("axes", {}),
         parts=own.get("parts", {}),
         judged=own.get("judged"),
+        graded=own.get("graded"),
         units=own.get("units", {}),
         diagnostics=tuple(own.get("diagnostics", ())),
         self_report=bool(own.get("self_report")),

@@ -71,6 +71,7 @@ class TaskInfo:
         parts: the same for parts of the items that are no axes, such as categories.
         judged: the document field with the prompt, where a judge decides on the responses.
         differences: metrics that are the difference of two others, first less second, item by item.
+        graded: the document field with the prompt, where a grader may grade the responses.
         units: the unit of each metric or family, where it is not a share of 1.
         diagnostics: metrics that tell how far the others can be trusted, such as a position bias.
         self_report: whether it asks the model about itself instead of watching what it does.
@@ -111,6 +112,7 @@ class TaskInfo:
     axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     judged: str | None = None
+    graded: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     diagnostics: tuple[str, ...] = ()
     self_report: bool = False

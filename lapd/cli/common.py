@@ -58,6 +58,15 @@ def judge_options(function: F) -> F:
     return click.option("--judge", metavar="NAME", help=text)(function)
 
 
+def grader_options(function: F) -> F:
+    """`--grader` and `--grader-option`: who grades responses."""
+    text = "Option of the grader; repeatable. `lapd plugins --options` lists them."
+    function = click.option("--grader-option", "grader_texts", multiple=True, metavar="KEY=VALUE", help=text)(function)
+    return click.option(
+        "--grader", metavar="NAME", help="Who grades instead of judging; `lapd plugins` lists graders."
+    )(function)
+
+
 def executor_options(default: str) -> Callable[[F], F]:
     """`--executor` and `--executor-option`: what runs the cells; `default` is what the help says."""
 

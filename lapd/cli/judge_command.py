@@ -1,4 +1,4 @@
-"""`lapd judge`: judge stored responses again, check a judge against people, compare two judges."""
+"""`lapd judge`: judge or grade stored responses, check a judge against people, compare two judges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, echo_table, json_option, judge_options
+from lapd.cli.common import FOLDER, echo_json, echo_table, grader_options, json_option, judge_options
 
 if TYPE_CHECKING:
     from lapd.hookspecs import Judge
@@ -28,14 +28,17 @@ class _Judging(click.Group):
 
 @click.group(cls=_Judging, subcommand_metavar="RUN | COMMAND [ARGS]...")
 def command() -> None:
-    """Judge a run's stored responses, check a judge against people, or compare two judges.
+    """Judge or grade a run's stored responses, check who does, or compare two of them.
 
-    Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`. `lapd plugins --options` lists what
-    judges take.
+    A judge decides whether a response is harmful. A grader gives it a grade from 0 to 100, on a trait pack's axes and
+    on coherence. Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`. `lapd plugins` lists
+    judges and graders, and with --options what they take.
 
     \b
     lapd judge runs/safety --judge openai --judge-option model=NAME
+    lapd judge runs/demo --grader reader
     lapd judge check --judge keywords --labels labels.jsonl
+    lapd judge check --grader words
     lapd judge agree keywords openai --run runs/safety
     """
 
@@ -43,17 +46,36 @@ def command() -> None:
 @command.command(name=DEFAULT)
 @click.argument("run", type=FOLDER)
 @judge_options
-@click.option("--as", "label", metavar="NAME", help="What the verdicts are called.  [default: the judge's name]")
+@grader_options
+@click.option(
+    "--as", "label", metavar="NAME", help="What the verdicts or grades are called.  [default: as who decides]"
+)
 @json_option
-def run_command(run: Path, judge: str | None, options: tuple[str, ...], label: str | None, as_json: bool) -> None:
-    """Judge RUN's stored responses, and write the verdicts beside them as verdicts-NAME.jsonl.
+def run_command(
+    run: Path,
+    judge: str | None,
+    options: tuple[str, ...],
+    grader: str | None,
+    grader_texts: tuple[str, ...],
+    label: str | None,
+    as_json: bool,
+) -> None:
+    """Judge RUN's stored responses, and write the verdicts beside them as verdicts-NAME.jsonl; or grades (--grader).
 
-    What is judged already is kept; what is missing is asked for again.
+    What is judged already is kept; what is missing is asked for again. A grader grades the answers of tasks such as
+    situations_open, each on the axis that its situation is about; `lapd compare` has the grades among the metrics.
 
     \b
     lapd judge runs/safety --judge openai --judge-option model=NAME --judge-option max_cost=2 \\
         --judge-option price_in=0.15 --judge-option price_out=0.6
+    lapd judge runs/demo --grader reader
     """
+    if grader:
+        from lapd.cli.grading import grade
+
+        _refuse_both(judge, options)
+        grade(run, grader, grader_texts, label, as_json)
+        return
     from lapd.judges.choosing import choose_judge
     from lapd.judges.judge import describe_judge
     from lapd.judges.verdicts import as_judged, rates
@@ -122,19 +144,49 @@ def _say_reasons(rows: list[dict[str, Any]]) -> None:
         click.echo(f"Missing {count}: {reason}")
 
 
+def _refuse_both(judge: str | None, options: tuple[str, ...]) -> None:
+    if judge or options:
+        from lapd.errors import UsageError
+
+        raise UsageError("A judge and a grader are two commands.", "Give --judge or --grader.")
+
+
 @command.command()
 @judge_options
-@click.option("--labels", type=FOLDER, required=True, metavar="FILE", help="{prompt, response, is_safe} a line.")
+@grader_options
+@click.option("--labels", type=FOLDER, metavar="FILE", help="{prompt, response, is_safe} a line; poles for a grader.")
+@click.option("--limit", type=int, metavar="N", help="A grader: N prompts of each axis, drawn once for all.")
 @json_option
-def check(judge: str | None, options: tuple[str, ...], labels: Path, as_json: bool) -> None:
+def check(
+    judge: str | None,
+    options: tuple[str, ...],
+    grader: str | None,
+    grader_texts: tuple[str, ...],
+    labels: Path | None,
+    limit: int | None,
+    as_json: bool,
+) -> None:
     """Measure a judge against human labels: accuracy, precision, recall and Cohen's kappa; harmful is the positive.
+
+    With --grader, a grader against texts whose pole is known: AUC with its interval, and calibration, by axis. Without
+    --labels these are the held-out situations of the trait packs; a file has {prompt, response, axis, pole} a line, or
+    {prompt, POLE: response, OTHER POLE: response}. What a file shows is kept, and said beside the grader's numbers.
 
     Intervals are at 95 %: Clopper and Pearson's for shares, for kappa the large-sample standard error of Fleiss, Cohen
     and Everitt (1969). Responses without a verdict are left out and counted.
 
     \b
     lapd judge check --judge moderation --judge-option model=FOLDER --labels labels.jsonl --json
+    lapd judge check --grader words --json
     """
+    if grader:
+        from lapd.cli import grading
+
+        _refuse_both(judge, options)
+        grading.check(grader, grader_texts, labels, limit, as_json)
+        return
+    if labels is None:
+        raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'--labels'", param_type="option")
     from lapd.judges.choosing import choose_judge
     from lapd.judges.judge import describe_judge, judge_all
     from lapd.judges.verdicts import check as check_verdicts
@@ -168,15 +220,23 @@ def check(judge: str | None, options: tuple[str, ...], labels: Path, as_json: bo
 @click.option(
     "--judge-option", "options", multiple=True, metavar="JUDGE.KEY=VALUE", help="For a judge that has yet to judge."
 )
+@click.option("--graders", is_flag=True, help="J1 and J2 are names of grades.")
 @json_option
-def agree(first: str, second: str, run: Path, options: tuple[str, ...], as_json: bool) -> None:
+def agree(first: str, second: str, run: Path, options: tuple[str, ...], graders: bool, as_json: bool) -> None:
     """Show how far two judges agree on RUN's responses: share, Cohen's kappa, and who flags more.
 
     J1 and J2 are names of verdicts (`lapd judge RUN --as NAME`). A judge whose verdicts are not there judges first.
+    With --graders they are names of grades: rank correlation and difference, by what is graded.
 
     \b
     lapd judge agree keywords moderation --run runs/safety --json
+    lapd judge agree words reader --graders --run runs/demo
     """
+    if graders:
+        from lapd.cli import grading
+
+        grading.agree((first, second), run, as_json)
+        return
     from lapd.judges.choosing import note_of
     from lapd.judges.verdicts import agreement
     from lapd.record.verdicts import judge_run

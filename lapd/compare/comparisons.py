@@ -17,6 +17,7 @@ from typing import Any
 from lapd.adapters.personas import persona_of_card
 from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
+from lapd.compare.graded import graded_line, grader_of, graders_of_tasks, with_graders
 from lapd.compare.group_values import group_values
 from lapd.compare.held import held_rows
 from lapd.compare.items import Asked, asked_in_either, asked_items, coherence_of_tasks
@@ -86,6 +87,8 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     values |= group_values(record.get("groups", {}), values)
     infos, coherence = known_tasks(folder, cells, record.get("groups", {})), coherence_of_tasks(cells)
     infos |= {task: among_diagnostics(infos[task], names) for task, names in coherence.items() if names}
+    graders = graders_of_tasks(folder, cells)
+    infos |= {task: with_graders(infos[task], of_task) for task, of_task in graders.items()}
     values = with_differences(values, infos)
     pairings = list(_pairings(arms, values, asked_items(cells), infos))
     rows = [row for pairing in pairings for row in (*pairing.rows(), *held_rows(pairing))]
@@ -99,11 +102,14 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
         if judge_of_task := judges.get(row.task):
             row.note = judged_line(row.task, judge_of_task)
             row.heuristic = not row.coherence and str(judge_of_task.get("note", "")).startswith(HEURISTIC)
+        if label := grader_of(infos[row.task], row.metric, graders.get(row.task, {})):
+            row.grader, row.note = label, graded_line(row.task, label, graders[row.task][label])
     versions = {(a.entry["arm"], b.entry["arm"], a.entry["task"]): version_differences(a, b) for a, b in compared}
     for row in rows:
         row.versions = versions.get((row.arm, row.baseline, row.task), {})
-    for kind in (False, True):
-        family = [row for row in rows if row.coherence == kind]
+    # What is measured of answers beside a task's own scores, or later, takes nothing from what those can show.
+    for kind in {(row.coherence, row.grader) for row in rows}:
+        family = [row for row in rows if (row.coherence, row.grader) == kind]
         for row, adjusted in zip(family, holm([row.p for row in family]), strict=True):
             row.p_holm = adjusted
     notes += [*without_poles(pairings), *remarks(cells), *unmeasured(cells)]

@@ -53,6 +53,7 @@ class Comparison:
         primary: whether this is the row that sums the task up, or one of several axes that do.
         coherence: whether the row tells what the answers are like, whatever they say; such rows are a family of their
             own, over which their p is corrected.
+        grader: what the grades are called that the row is of; "" for what is no grade.
         versions: what the two were made with that is not the same: {"torch": {"arm": "2.14", "baseline": "2.13"}}.
     """
 
@@ -80,6 +81,7 @@ class Comparison:
     part: str | None = None
     limit: str = ""
     heuristic: bool = False
+    grader: str = ""
     side: str = ""
     primary: bool = False
     coherence: bool = False

@@ -78,7 +78,7 @@ def evaluate_arms(
     store.enter(cells)
     todo = [cell for cell in cells if not store.is_done(cell.name)]
     if not quiet and any(cell.folds for cell in cells):
-        print("The personas' prompts are put before the user's words (--fold-system-prompt).", file=sys.stderr)
+        print("System prompts are put before the user's words (--fold-system-prompt).", file=sys.stderr)
     if not quiet:
         print(f"{len(cells)} cells, {len(cells) - len(todo)} of them done ({run_folder}).", file=sys.stderr)
     _run_cells(store, todo, executing, batch_size, quiet)

@@ -120,7 +120,7 @@ def judge_responses(batch: Sequence[tuple[str, str]]) -> list[Verdict]:
         judge = choose_judge()
         if note := judge_note(judge):
             print(f"Judged by {judge.name} ({note}).", file=sys.stderr)
-        for verdict in shown(verdicts_of(judge, batch), len(batch), judge.name):
+        for verdict in shown(verdicts_of(judge, batch), len(batch), f"judge {judge.name}"):
             verdicts.append(verdict)
     except LapdError as error:
         print(f"Warning: {len(batch) - len(verdicts)} responses have no verdict: {error}", file=sys.stderr)

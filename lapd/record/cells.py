@@ -166,8 +166,8 @@ class Cell:
 
     @property
     def folds(self) -> bool:
-        """Whether a system prompt is put before the user's words."""
-        return self.settings.fold_system_prompt and self.arm.persona is not None
+        """Whether a system prompt is put before the user's words: the arm's, or that of pairs of one's own."""
+        return self.settings.fold_system_prompt and (self.arm.persona is not None or self.task.pairs)
 
     @cached_property
     def name(self) -> str:

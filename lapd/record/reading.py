@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,10 @@ from lapd.hookspecs import Verdict
 from lapd.judges.choosing import note_of
 from lapd.judges.verdicts import verdict_record
 from lapd.record.coherence import with_coherence
+from lapd.record.grades import with_grades
+from lapd.record.second_pass import Samples
 from lapd.record.store import Store
-from lapd.record.verdicts import Samples, judged_cells, stored_verdicts, verdicts_path
+from lapd.record.verdicts import VERDICTS, judged_cells, stored_verdicts
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,15 @@ class ReadCell:
             are answered in writing with what the answers are like (`coherence`).
         judge: who judged it, as `describe_judge` gives it, and under `verdicts` what the verdicts are called; None
             where nobody did.
+        graders: who graded it, as `grader_identity` gives it, by what the grades are called; their grades are among
+            the samples' metrics (`grade_metric`).
     """
 
     entry: dict[str, Any]
     result: dict[str, Any]
     samples: list[dict[str, Any]]
     judge: dict[str, Any] | None
+    graders: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def read_cells(folder: Path, label: str | None = None) -> list[ReadCell]:
@@ -82,12 +87,13 @@ def _read_cell(store: Store, entry: dict[str, Any], info: TaskInfo | None, label
         verdicts = _own_verdicts(folder, judge, samples)
     if info and verdicts is not None:
         samples = _scored(info, samples, verdicts)
-    return ReadCell(entry, result, [with_coherence(sample) for sample in samples], judge)
+    graders, samples = with_grades(folder, samples)
+    return ReadCell(entry, result, [with_coherence(sample) for sample in samples], judge, graders)
 
 
 def _own_verdicts(folder: Path, judge: dict[str, Any], samples: Samples) -> list[Verdict] | None:
     """The verdicts of the judge that the cell was evaluated with; a later pass may have filled in what was missing."""
-    path = verdicts_path(folder, judge["name"])
+    path = VERDICTS.path(folder, judge["name"])
     if not path.is_file():
         return None
     by, verdicts = stored_verdicts(path, samples)
@@ -98,7 +104,7 @@ def _own_verdicts(folder: Path, judge: dict[str, Any], samples: Samples) -> list
 def _verdicts_called(
     folder: Path, label: str, entry: dict[str, Any], samples: Samples
 ) -> tuple[dict[str, Any], list[Verdict]]:
-    path = verdicts_path(folder, label)
+    path = VERDICTS.path(folder, label)
     if not path.is_file():
         there = sorted(p.stem.removeprefix("verdicts-") for p in folder.glob("verdicts-*.jsonl"))
         known = f"There are: {', '.join(there)}." if there else "It has none."

@@ -5,6 +5,7 @@ It works with pytest and without it. torch, transformers and lm_eval are importe
 
 from lapd.testing.fault_server import FaultServer
 from lapd.testing.generators import assert_generator
+from lapd.testing.graders import assert_grader
 from lapd.testing.judges import assert_judge
 from lapd.testing.packs import assert_pack
 from lapd.testing.tasks import assert_tasks
@@ -14,6 +15,7 @@ from lapd.testing.trainers import assert_trainer
 __all__ = [
     "FaultServer",
     "assert_generator",
+    "assert_grader",
     "assert_judge",
     "assert_pack",
     "assert_tasks",

@@ -82,9 +82,11 @@ def table(run: Path, *more: object) -> str:
 
 
 def rows(run: Path, *more: object) -> list[dict[str, Any]]:
-    """What `lapd compare --json` prints."""
+    """What `lapd compare --json` prints, but for what written answers are like."""
+    from lapd.record.coherence import UNITS
+
     found: list[dict[str, Any]] = json.loads(command("compare", run, "--json", *more)[1])
-    return found
+    return [row for row in found if row["metric"] not in UNITS]
 
 
 def report(run: Path) -> str:

@@ -18,11 +18,12 @@ from lapd.tasks.persona_holds.contexts import DROPS, TALKS
 from lapd.catalog.check import check_tasks
 from lapd.catalog.find import find_task
 from lapd.catalog.live import build_requests, load_task
-from lapd.compare.held import held_rows
-from lapd.compare.rows import Comparison, Pairing
+from lapd.compare.held import held_rows, without_share
+from lapd.compare.rows import Pairing
 from lapd.compare.values import Values
 from lapd.hookspecs import TaskFolder
 from lapd.names import find_pack, get_persona
+from lapd.report.table import text_table
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.ratios import ratio_of_means
 from lapd.testing.tiny import make_tiny_base
@@ -143,20 +144,19 @@ def test_a_pack_has_the_task_and_without_training_texts_another_held_out_one_spe
 # What is left
 
 
-def pairing(shift: dict[str, float], noise: float = 0.0, persona: str = "INFP") -> list[Comparison]:
-    """The rows of an arm that shifts so many nats towards the persona's poles behind each context."""
+def paired(shift: dict[str, float], noise: float = 0.2, persona: str = "INFP") -> Pairing:
+    """An arm that shifts so many nats towards the persona's poles behind each context."""
     info = find_task("persona_holds")
     poles = get_persona(persona).poles
     signs = {axis: -1 if poles.get(axis) == axis[-1] else 1 for axis in info.axes["log_odds_plain"]}
     ours: Values = {}
     theirs: Values = {}
-    rng = np.random.default_rng(1)
-    wobble = rng.normal(0, noise, (4, 15)) if noise else np.zeros((4, 15))
+    wobble = np.random.default_rng(1).normal(0, noise, (4, 15))
     for way in CONTEXTS:
         for (axis, metric), drift in zip(info.axes[f"log_odds_{way}"].items(), wobble, strict=True):
             theirs[metric] = {f"{axis}-{n}": float(n) for n in range(15)}
             ours[metric] = {f"{axis}-{n}": n + signs[axis] * shift[way] * (1 + drift[n]) for n in range(15)}
-    return list(held_rows(Pairing(info, "a", "base", get_persona(persona), ours, theirs)))
+    return Pairing(info, "a", "base", get_persona(persona), ours, theirs)
 
 
 SHIFT = {
@@ -171,7 +171,7 @@ SHIFT = {
 
 
 def test_the_share_of_the_plain_shift_is_told_for_each_context() -> None:
-    rows = {row.metric: row for row in pairing(SHIFT, 0.2)}
+    rows = {row.metric: row for row in held_rows(paired(SHIFT))}
     assert {m: round(row.arm_mean, 6) for m, row in rows.items() if m != "held_opposite"} == {
         "held_drop": 0.25, "held_talk_2": 1.0, "held_talk_4": 0.75, "held_talk_8": 0.5,
     }  # fmt: skip
@@ -183,14 +183,25 @@ def test_the_share_of_the_plain_shift_is_told_for_each_context() -> None:
 
 
 def test_the_opposite_voice_is_that_of_the_pole_that_the_persona_does_not_have() -> None:
-    opposite = {persona: {r.metric: r for r in pairing(SHIFT, 0.2, persona)}["held_opposite"] for persona in "EI"}
+    opposite = {
+        persona: {r.metric: r for r in held_rows(paired(SHIFT, persona=persona))}["held_opposite"] for persona in "EI"
+    }
     # E is the first pole: behind the second one's voice all of the shift is left here, behind the first one's nothing.
     assert (round(opposite["E"].arm_mean, 6), round(opposite["I"].arm_mean, 6)) == (1, 0)
     assert opposite["E"].n == 15
 
 
-def test_without_a_plain_shift_there_is_no_share_of_it() -> None:
-    assert pairing({**SHIFT, "plain": 0.0}, 0.2) == []
+def test_without_a_plain_shift_there_is_no_share_of_it_and_it_is_said() -> None:
+    still = paired({**SHIFT, "plain": 0.0})
+    assert list(held_rows(still)) == []
+    (note,) = without_share([still, paired(SHIFT)])
+    assert note == "No share of the shift in persona_holds of a against base: the shift itself is not told from zero."
+
+
+def test_the_shares_are_in_the_table_in_per_cent() -> None:
+    table = text_table(list(held_rows(paired(SHIFT))))
+    (line,) = [line for line in table.splitlines() if "held drop, %" in line]
+    assert {"100.0", "25.0", "\u221275.0"} <= set(line.split())
 
 
 def test_a_task_whose_held_family_is_none_is_broken(tmp_path: Path) -> None:

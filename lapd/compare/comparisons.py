@@ -19,7 +19,7 @@ from lapd.catalog.task import TaskInfo
 from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.graded import graded_line, grader_of, graders_of_tasks, with_graders
 from lapd.compare.group_values import group_values
-from lapd.compare.held import held_rows
+from lapd.compare.held import held_rows, without_share
 from lapd.compare.items import Asked, asked_in_either, asked_items, coherence_of_tasks
 from lapd.compare.known import known_tasks
 from lapd.compare.rows import Comparison, Pairing
@@ -112,7 +112,7 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
         family = [row for row in rows if (row.coherence, row.grader) == kind]
         for row, adjusted in zip(family, holm([row.p for row in family]), strict=True):
             row.p_holm = adjusted
-    notes += [*without_poles(pairings), *remarks(cells), *unmeasured(cells)]
+    notes += [*without_poles(pairings), *without_share(pairings), *remarks(cells), *unmeasured(cells)]
     return Compared(rows, notes, [*version_warnings(compared), *averaged_filters(cells)])
 
 

@@ -6,7 +6,7 @@ share is of two means over items, of one pairing of arms: single items have none
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -34,6 +34,16 @@ def held_rows(pairing: Pairing) -> Iterator[Comparison]:
         if context != PLAIN and len(items) >= FEWEST:
             behind, before = (np.array([shifts[item] for item in items]) for shifts in (found, plain))
             yield from _row(pairing, context, behind, before, len(plain.keys() | found.keys()))
+
+
+def without_share(pairings: Iterable[Pairing]) -> Iterator[str]:
+    """Why an arm has no row of what is left, in a sentence for each."""
+    for pairing in pairings:
+        if pairing.persona and PLAIN in pairing.info.held and not list(held_rows(pairing)):
+            yield (
+                f"No share of the shift in {pairing.info.name} of {pairing.arm} against {pairing.baseline}: the shift "
+                "itself is not told from zero."
+            )
 
 
 def _row(pairing: Pairing, context: str, behind: np.ndarray, before: np.ndarray, asked: int) -> Iterator[Comparison]:

@@ -1,4 +1,4 @@
-"""Options of generators, judges and executors: declaring, taking and giving them (`lapd.hookspecs.TakesOptions`).
+"""Options of generators, judges, graders, executors: declaring, taking, giving them (`lapd.hookspecs.TakesOptions`).
 
 They are given as flags (`lapd generate --axis E/I`), as "key=value" (`--judge-option model=m`), or in a file.
 """
@@ -99,7 +99,7 @@ def configured(kind: str, name: str, options: Mapping[str, Any] | None = None) -
     """What is registered under `name`, with these options.
 
     Args:
-        kind: "generators", "judges", "executors".
+        kind: "generators", "judges", "graders", "executors".
         name: as a plugin registered it.
         options: texts, or values from a file, by the options' parameters' names. A generator that declares options may
             be given `out` too, the pairs file that will be written.

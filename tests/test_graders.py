@@ -175,14 +175,14 @@ def test_compare_pools_grades_towards_the_persona_and_takes_nothing_from_other_r
     before = {(row.metric, row.arm): row.p_holm for row in compare_run(run)}
     grade_run(run, Counting(), "counting", quiet=True)
     rows = {row.metric: row for row in compare_run(run)}
-    pooled = rows["counting_towards"]
+    pooled = rows["grade_counting_towards"]
     assert (pooled.persona, pooled.unit, pooled.n, pooled.grader) == ("INFP", "points", 3, "counting")
     # Towards I and F: 100 less the grade, of the three items that both arms have.
     base = np.mean([100 - len(text) for text in ANSWERS["base"][:3]])
     ours = np.mean([100 - len(text) for text in ANSWERS["INFP"][:3]])
     assert pooled.difference == pytest.approx(ours - base)
     assert pooled.missing == 1
-    assert rows["counting_coherence"].unit == "points" and rows["counting_coherence"].axis is None
+    assert rows["grade_counting_coherence"].unit == "points" and rows["grade_counting_coherence"].axis is None
     assert "is graded by counting" in pooled.note
     assert {key: row.p_holm for row in compare_run(run) if (key := (row.metric, row.arm)) in before} == before
 
@@ -225,7 +225,7 @@ def test_reasoning_comes_off_before_a_response_is_graded() -> None:
 
 @pytest.mark.parametrize("row", [{}, {"value": 101}, {"value": "5"}, {"value": None}, {"value": True}, [], None])
 def test_what_is_no_grade_is_refused_by_its_line(row: Any) -> None:
-    with pytest.raises(DataError, match="f.jsonl:3: a grade"):
+    with pytest.raises(DataError, match=r"f\.jsonl:3: a grade"):
         read_grade("f.jsonl", 3, row)
 
 
@@ -319,7 +319,7 @@ def test_labelled_texts_are_read_in_each_of_their_forms(tmp_path: Path) -> None:
 def test_a_row_without_a_known_pole_is_refused_by_its_line(tmp_path: Path, row: Any) -> None:
     path = tmp_path / "labels.jsonl"
     path.write_text(json.dumps({"prompt": "p", "response": "a", "pole": "E"}) + "\n" + json.dumps(row) + "\n")
-    with pytest.raises(DataError, match="labels.jsonl:2"):
+    with pytest.raises(DataError, match=r"labels\.jsonl:2"):
         read_pole_texts(path)
 
 
@@ -447,5 +447,13 @@ def test_openai_grades_that_are_none_are_missing_with_their_reason() -> None:
 def test_openai_needs_a_model() -> None:
     from lapd.errors import UsageError
 
-    with pytest.raises(UsageError, match="model. is missing"):
+    with pytest.raises(UsageError, match="is missing"):
         list(grades_of(choose_grader("openai"), [("p", "r")], COHERENCE))
+
+
+def test_grades_and_a_metric_of_the_graders_name_are_told_apart(run: Path) -> None:
+    before = {row.metric: row for row in compare_run(run)}
+    grade_run(run, choose_grader("words"), "words", quiet=True)
+    rows = {row.metric: row for row in compare_run(run)}
+    assert (rows["words"].unit, rows["words"].grader) == (before["words"].unit, "")
+    assert (rows["grade_words_towards"].unit, rows["grade_words_towards"].grader) == ("points", "words")

@@ -93,7 +93,7 @@ def test_a_group_without_tasks_and_a_name_that_is_taken_are_refused(river: Path)
 @pytest.mark.parametrize("part", ["frist", "{task: frist, num_fewshot: 1}"])
 def test_a_group_that_names_a_task_that_is_nowhere_is_refused(river: Path, part: str) -> None:
     (river / "astray.yaml").write_text(f"group: astray\ntask: [second, {part}]\n")
-    with pytest.raises(UnknownNameError, match="no task 'frist'.*Did you mean first.*The group astray names it"):
+    with pytest.raises(UnknownNameError, match=r"no task 'frist'.*Did you mean first.*The group astray names it"):
         find_tasks(["astray"])
 
 

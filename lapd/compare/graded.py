@@ -11,7 +11,7 @@ from lapd.catalog.task import TaskInfo
 from lapd.errors import StoreError
 from lapd.judges.grades import COHERENCE
 from lapd.judges.known_checks import note_of_grades
-from lapd.record.grades import grade_metric
+from lapd.record.grades import grade_family, grade_metric
 from lapd.record.reading import ReadCell
 
 Graders = dict[str, dict[str, dict[str, Any]]]
@@ -39,8 +39,8 @@ def with_graders(info: TaskInfo, graders: Mapping[str, Mapping[str, Any]]) -> Ta
     axes, units = dict(info.axes), dict(info.units)
     for label, by in graders.items():
         names = [name for name in by.get("dimensions", {}) if name != COHERENCE.name]
-        axes[label] = {name: grade_metric(label, name) for name in names}
-        units |= {label: "points", grade_metric(label, COHERENCE.name): "points"}
+        axes[grade_family(label)] = {name: grade_metric(label, name) for name in names}
+        units |= {grade_family(label): "points", grade_metric(label, COHERENCE.name): "points"}
     return replace(info, axes=axes, units=units)
 
 
@@ -48,8 +48,8 @@ def grader_of(info: TaskInfo, metric: str, graders: Mapping[str, Any]) -> str | 
     """Which grader's a row's metric is; None for one that is no grade."""
     family = info.family(metric)[0]
     for label in graders:
-        names = {label, grade_metric(label, COHERENCE.name), f"{label}_towards", f"{label}_moved"}
-        if family in names or metric in names:
+        own = grade_family(label)
+        if family == own or metric in (grade_metric(label, COHERENCE.name), f"{own}_towards", f"{own}_moved"):
             return label
     return None
 

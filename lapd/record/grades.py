@@ -136,9 +136,14 @@ def _asked(samples: Samples, field: str, grader: Grader, known: dict[str, Dimens
     ]
 
 
+def grade_family(label: str) -> str:
+    """What the grades called so are called among a task's families of metrics."""
+    return f"grade_{label}"
+
+
 def grade_metric(label: str, about: str) -> str:
-    """What grades on a dimension are called among a document's metrics: "reader_EI"."""
-    return f"{label}_{axis_tag(about)}"
+    """What they are called on one dimension, among a document's metrics: "grade_reader_EI"."""
+    return f"{grade_family(label)}_{axis_tag(about)}"
 
 
 def with_grades(folder: Path, samples: list[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:

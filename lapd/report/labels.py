@@ -89,6 +89,8 @@ def short_label(row: Comparison) -> str:
 
 
 def _words(row: Comparison) -> str:
+    if row.grader:
+        return f"{'coherence' if row.metric.endswith('_coherence') else 'grade'} by {row.grader}"
     return phrase(family(row)) + (" (heuristic)" if row.heuristic else "")
 
 

@@ -95,9 +95,11 @@ def closing_sentence(rows: list[Comparison]) -> str:
 
 def family_line(rows: Sequence[Comparison]) -> str:
     """How many comparisons p is corrected over, and how many of them a short table shows."""
-    count, rows = sum(row.headline for row in rows), [row for row in rows if not row.coherence]
-    which = f"all {count}" if count == len(rows) else f"{count} of the {len(rows)}"
-    return f"Shown: {which} comparisons of the run, over all of which p is corrected (Holm)."
+    own = [row for row in rows if not row.coherence and not row.grader]
+    count = sum(row.headline for row in own)
+    which = f"all {count}" if count == len(own) else f"{count} of the {len(own)}"
+    apart = " Each grader's are corrected by themselves." if any(row.grader for row in rows) else ""
+    return f"Shown: {which} comparisons of the run, over all of which p is corrected (Holm).{apart}"
 
 
 def coherence_line(rows: Sequence[Comparison]) -> str:

@@ -47,15 +47,15 @@ class OpenAIGrader:
     version = "1"
 
     def __init__(self, decisions: Decisions[Grade] | None = None) -> None:
-        self._decisions = decisions
+        self.decisions = decisions
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return self._decisions.settings(instructions(AXIS) + instructions(COHERENCE)) if self._decisions else {}
+        return self.decisions.settings(instructions(AXIS) + instructions(COHERENCE)) if self.decisions else {}
 
     @property
     def note(self) -> str:
-        return self._decisions.note if self._decisions else ""
+        return self.decisions.note if self.decisions else ""
 
     def configure(self, options: Mapping[str, Any]) -> Grader:
         made = build_options(Options, options, GRADE.who, "docs/tasks.md")
@@ -67,9 +67,9 @@ class OpenAIGrader:
 
     def grade(self, batch: Sequence[tuple[str, str]], dimension: Dimension) -> Iterator[Grade]:
         """Grades in order; while one is waited for, those behind it are asked for too."""
-        if self._decisions is None:
+        if self.decisions is None:
             raise no_model(GRADE.who, "--grader-option")
-        return self._decisions.all([self._question(*pair, dimension) for pair in batch])
+        return self.decisions.all([self._question(*pair, dimension) for pair in batch])
 
     def _question(self, prompt: str, response: str, dimension: Dimension) -> Question[Grade]:
         turned = self.turned(prompt, response, dimension)

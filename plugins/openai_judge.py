@@ -47,15 +47,15 @@ class OpenAIJudge:
     version = "2"
 
     def __init__(self, decisions: Decisions[Verdict] | None = None) -> None:
-        self._decisions = decisions
+        self.decisions = decisions
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return self._decisions.settings(instructions(RUBRIC)) if self._decisions else {}
+        return self.decisions.settings(instructions(RUBRIC)) if self.decisions else {}
 
     @property
     def note(self) -> str:
-        return self._decisions.note if self._decisions else ""
+        return self.decisions.note if self.decisions else ""
 
     def configure(self, options: Mapping[str, Any]) -> Judge:
         made = build_options(Options, options, VERDICT.who, "docs/tasks.md")
@@ -63,10 +63,10 @@ class OpenAIJudge:
 
     def judge(self, batch: Sequence[tuple[str, str]]) -> Iterator[Verdict]:
         """Verdicts in order; while one is waited for, those behind it are asked for too."""
-        if self._decisions is None:
+        if self.decisions is None:
             raise no_model(VERDICT.who, "--judge-option")
         identity = [self.name, self.version, dict(self.settings)]
-        return self._decisions.all([_question(identity, *pair) for pair in batch])
+        return self.decisions.all([_question(identity, *pair) for pair in batch])
 
 
 def _question(identity: list[Any], prompt: str, response: str) -> Question[Verdict]:

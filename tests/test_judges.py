@@ -44,9 +44,9 @@ def test_the_environment_chooses_and_the_command_line_wins(monkeypatch):
     monkeypatch.setenv("LAPD_JUDGE", "openai")
     monkeypatch.setenv("LAPD_JUDGE_OPTIONS", '{"model": "m", "base_url": "http://127.0.0.1:1/v1", "concurrency": 2}')
     judge = choose_judge()
-    assert (judge.given.model, judge.given.concurrency) == ("m", 2)
-    assert choose_judge("OpenAI", ["model=other"]).given.model == "other"
-    assert choose_judge("openai", ["concurrency=3"]).given.concurrency == 3
+    assert (judge.decisions.given.model, judge.decisions.given.concurrency) == ("m", 2)
+    assert choose_judge("OpenAI", ["model=other"]).decisions.given.model == "other"
+    assert choose_judge("openai", ["concurrency=3"]).decisions.given.concurrency == 3
     assert choose_judge("keywords").name == "keywords"
 
 

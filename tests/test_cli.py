@@ -382,8 +382,11 @@ def test_tasks_are_listed(invoke):
     assert rows["socialiqa"]["needs_data"] == "socialiqa"
     assert rows["mbti"]["needs_data"] is None
     assert "agreement_EI" in rows["mbti"]["metrics"]
-    table = invoke("tasks").stdout
+    table, _, groups = invoke("tasks").stdout.partition("\n\n")
     assert len(table.splitlines()) == len(rows) + 1
+    listed = {line.split()[0]: line.split(maxsplit=1)[1].split(", ") for line in groups.splitlines()[1:]}
+    assert "situations" in listed["lapd_trait"]
+    assert set(listed["lapd_trait"]) <= {name for name, row in rows.items() if row["side"] == "trait"}
     assert "--data-dir or Hub: socialiqa" in table
 
 

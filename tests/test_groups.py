@@ -97,6 +97,13 @@ def test_a_group_that_names_a_task_that_is_nowhere_is_refused(river: Path, part:
         find_tasks(["astray"])
 
 
+def test_groups_and_tags_are_listed_and_one_without_tasks_with_the_reason(river: Path) -> None:
+    (river / "astray.yaml").write_text("group: astray\ntask: [frist]\n")
+    found = groups.groups_of_plugins()
+    assert (found["bank"], found["water"]) == (["fifth", "fourth", "third"], ["fifth", "fourth"])
+    assert "no task 'frist'" in str(found["astray"])
+
+
 def test_a_task_that_is_written_in_its_group_is_one(river: Path) -> None:
     (river / "within.yaml").write_text("group: within\ntask: [{task: inner, include: first.yaml}]\n")
     assert [info.name for info in find_tasks(["within"])] == ["within::inner"]

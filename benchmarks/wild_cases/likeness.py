@@ -97,7 +97,7 @@ def dates(folder: Path) -> Iterator[Case]:
         for number, (name, template) in enumerate(TEMPLATES.items()):
             (base / "chat_template.jinja").write_text(template)
             evaluate(f"run{number}", first, "base")
-            store = evaluate(f"run{number}", second, "base", "prompt")
+            store = evaluate(f"run{number}", second, "base", "base+prompt")
             asked = [a[0] for e in store.finished() for s in store.samples(e["cell"]) for a in s["arguments"]]
             dated = "strftime_now" in template
             yield f"{name}: the date", expect({"01 Mar 2026" in text for text in asked}, {dated})

@@ -17,7 +17,7 @@ import yaml
 from lapd.catalog.find import find_task, read_config, tasks
 from lapd.catalog.lm_eval_own import index_lm_eval, info_of_lm_eval, names_in_lm_eval
 from lapd.catalog.task import Group, GroupMetric, TaskInfo
-from lapd.errors import PluginError, UnknownNameError, UsageError
+from lapd.errors import LapdError, PluginError, UnknownNameError, UsageError
 from lapd.files.whole import canonical_json
 from lapd.pluginmanager import registry
 
@@ -65,6 +65,18 @@ def find_member(name: str, through: str | None) -> TaskInfo:
     if name not in members:
         raise UnknownNameError("task", name, members, f"{through} has others.")
     return members[name]
+
+
+def groups_of_plugins() -> dict[str, list[str] | LapdError]:
+    """The groups and tags in the folders that plugins registered: the tasks of each, or why it has none."""
+    found: dict[str, list[str] | LapdError] = {}
+    for name, entry in sorted(registered().items()):
+        if entry.info is None:
+            try:
+                found[name] = [info.name for info in find_tasks([name], quiet=True)]
+            except LapdError as error:
+                found[name] = error
+    return found
 
 
 @dataclass(frozen=True)

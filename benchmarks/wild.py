@@ -1,6 +1,6 @@
 """Inputs as they come from the wild: does LAPD read each as it is meant, and never end in a traceback?
 
-    python benchmarks/wild.py                      some ten minutes on 2 cores
+    python benchmarks/wild.py                      some fifteen minutes on 2 cores
     python benchmarks/wild.py --quick              without what loads models, below three minutes
     python benchmarks/wild.py --only models,files
     python benchmarks/wild.py --json               {"tried": ..., "wrong": ..., "traceback": ..., "kinds": {...}}

@@ -5,12 +5,11 @@ Everything here was written for this project and is under its licence (Apache-2.
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lapd.files.whole import read_jsonl
+from lapd.files.whole import read_jsonl, read_record
 from lapd.questionnaires.reading import Item, read_questionnaire
 from lapd.traits.pack import TraitPack, read_pack
 from lapd.traits.situations import Situation
@@ -60,8 +59,7 @@ def pressure_questions() -> list[dict[str, Any]]:
 
 def pressure_wordings() -> dict[str, Any]:
     """How a user states a belief ("{answer}" stands for it), how a feeling, by kind; what is asked for in the end."""
-    found: dict[str, Any] = json.loads((FOLDER / "pressure" / "wordings.json").read_text(encoding="utf-8"))
-    return found
+    return read_record(FOLDER / "pressure" / "wordings.json", "lapd.pressure/1")
 
 
 def refusal_openings() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ UNSLOTH_VENV := .venv-unsloth
 UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 NEWEST_VENV  := .venv-newest
 
-.PHONY: setup demo test coverage check clean unsloth-env test-unsloth test-newest
+.PHONY: setup demo test test-all coverage check clean unsloth-env test-unsloth test-newest
 
 # A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
 # files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
@@ -37,16 +37,22 @@ demo: setup
 	$(BIN)/lapd run examples/quickstart.yaml
 
 # One torch thread to a process: processes whose threads outnumber the cores wait for each other.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not thorough"
+
+# With those that take minutes each: dozens of kills, real servers, Ray.
+test-all: setup
+	$(PYTEST)
 
 # The share of the lines that tests run, and its floor. Apart from `test`, since counting them takes as long as they do.
 coverage: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --cov=lapd --numprocesses logical --maxprocesses 4 --dist loadfile
+	$(PYTEST) --cov=lapd
 
 # Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
 # stay out of everything else. Without its requirements, since a CPU needs none of them and they ask for other versions.

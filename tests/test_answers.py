@@ -36,7 +36,8 @@ NUMBERS = {
 NO_CHOICE = [
     # denied
     "I don't think A is the best answer", "The wrong answer is A", "The worst choice is C", "A isn't the right answer.",
-    "It is not A.", "It's not B", "That's A's fault", "The least likely answer is C", "I would not choose B.", "I wouldn't pick B",
+    "It is not A.", "It's not B", "That's A's fault", "The least likely answer is C", "I would not choose B.",
+    "I wouldn't pick B",
     "The answer can't be A", "I don't believe the answer is A", "I doubt A is the best answer",
     "I disagree that A is the best answer",
     "The second best answer is B", "The other option is A", "Neither A nor B", "The incorrect one is A.", "All but B",

@@ -13,6 +13,7 @@ from conftest import ROOT
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_fifty_kills_at_random_moments_lose_nothing_and_repeat_nothing() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "benchmarks/eval_kills.py", "--json", "--kills", "50"],

@@ -140,6 +140,7 @@ def test_the_command_writes_into_a_folder_of_the_name_and_never_over_one(lapd: A
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_templates_readme_can_be_followed(install: Install, tmp_path: Path) -> None:
     new_plugin("harbour", tmp_path / "new")
     readme = (tmp_path / "new/README.md").read_text(encoding="utf-8")

@@ -244,6 +244,7 @@ def holds(process: psutil.Process, lock: Path) -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_ray_ends_in_the_same_store_though_a_worker_is_killed(ray, models, whole, tmp_path, capsys):
     killer = KillOne(tmp_path)
     evaluate(models, tmp_path, executor="ray", executor_options={"workers": 2, "cpus": 1})
@@ -269,6 +270,7 @@ def test_an_error_in_a_ray_worker_is_the_one_that_local_raises(ray, models, tmp_
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_the_command_on_ray_prints_json_alone_and_leaves_nothing_behind(lapd, models, whole, tmp_path):
     base, arms = models
     adapter = next(arm.adapter.path for arm in arms if arm.adapter)

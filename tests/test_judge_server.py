@@ -9,6 +9,7 @@ from lapd.judges.verdicts import read_verdicts
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_with_a_real_server_and_a_small_model_every_response_has_a_verdict_or_a_reason(
     invoke, model_server, tmp_path, monkeypatch
 ):

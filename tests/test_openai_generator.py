@@ -454,6 +454,7 @@ def test_ten_kills_lose_no_item_and_ask_for_none_twice(out, tmp_path, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.thorough
 def test_with_a_real_server_and_a_small_model_everything_is_accounted_for(lapd, model_server, out):
     url, model = model_server
     done = lapd("generate", "I", "--generator", "openai", "--base-url", url, "--model", model, "--limit", 3,

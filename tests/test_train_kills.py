@@ -15,6 +15,7 @@ from tiny import make_tiny_base
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.thorough
 def test_thirty_kills_at_random_moments_do_not_change_the_weights(tmp_path: Path) -> None:
     base = make_tiny_base(tmp_path / "base")
     done = subprocess.run(

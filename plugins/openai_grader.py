@@ -31,13 +31,20 @@ SCHEMA = {
 AXIS, COHERENCE = "axis", "coherence"
 """The instructions for a trait pack's axis, and those for how an answer hangs together."""
 
-GRADE = Kind(
-    "grader openai",
-    "grades",
-    dump=lambda grade: [grade.value, grade.reason],
-    load=lambda kept: Grade(kept[0], kept[1]),
-    without=lambda reason: Grade(None, reason),
-)
+
+def _dump(grade: Grade) -> list[Any]:
+    return [grade.value, grade.reason]
+
+
+def _load(kept: list[Any]) -> Grade:
+    return Grade(*kept)
+
+
+def _without(reason: str) -> Grade:
+    return Grade(None, reason)
+
+
+GRADE = Kind("grader openai", "grades", _dump, _load, _without)
 
 
 class OpenAIGrader:

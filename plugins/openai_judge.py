@@ -31,13 +31,22 @@ SCHEMA = {
 
 RUBRIC = "harmlessness"
 
-VERDICT = Kind(
-    "judge openai",
-    "verdicts",
-    dump=lambda verdict: [verdict.flagged, verdict.reason, list(verdict.categories)],
-    load=lambda kept: Verdict(kept[0], kept[1], tuple(kept[2])),
-    without=lambda reason: Verdict(None, reason),
-)
+# Functions with names: a judge may be pickled, for workers.
+
+
+def _dump(verdict: Verdict) -> list[Any]:
+    return [verdict.flagged, verdict.reason, list(verdict.categories)]
+
+
+def _load(kept: list[Any]) -> Verdict:
+    return Verdict(kept[0], kept[1], tuple(kept[2]))
+
+
+def _without(reason: str) -> Verdict:
+    return Verdict(None, reason)
+
+
+VERDICT = Kind("judge openai", "verdicts", _dump, _load, _without)
 
 
 class OpenAIJudge:

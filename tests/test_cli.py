@@ -145,7 +145,7 @@ def test_a_wrong_file_exits_1_in_one_line(lapd, tmp_path):
         (["train", "INPF"], ["no persona 'INPF'"]),
         (["generate", "INPF", "-o", "x"], ["no persona 'INPF'"]),
         (["generate", "INFP", "-o", "x", "--generator", "contrats"], ["no generator 'contrats'. Did you mean"]),
-        (["train", "INFP", "--trainer", "trll"], ["no trainer 'trll'", "Did you mean trl", "Known: trl"]),
+        (["train", "INFP", "--trainer", "trll"], ["no trainer 'trll'", "Did you mean trl", "Known: steering, trl"]),
         (["train", "INFP", "--beta", "0"], ["beta must be above 0"]),
         (["train", "INFP", "--pairs", "0"], ["pairs must be at least 1"]),
         (["train", "INFP", "--base", "nothing"], ["no base model 'nothing'", "a folder, or a Hugging Face id"]),

@@ -47,7 +47,7 @@ def site(make_distribution: Callable[..., Path]) -> Path:
 
 def test_a_third_partys_data_are_not_called_shipped(lapd: Callable[..., Any], site: Path) -> None:
     env = {"PYTHONPATH": str(site)}
-    listed = {line.split()[0]: line for line in lapd("tasks", env=env).stdout.splitlines()}
+    listed = {line.split()[0]: line for line in lapd("tasks", env=env).stdout.splitlines() if line}
     assert "with lapd_polite" in listed["thanks"] and "with lapd_polite" in listed["please"]
     assert "shipped" in listed["situations"] and "lapd_polite" not in listed["situations"]
     tasks = {row["task"]: row["from"] for row in json.loads(lapd("tasks", "--json", env=env).stdout)}

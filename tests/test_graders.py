@@ -354,6 +354,11 @@ def test_words_keeps_the_contract_and_refuses_coherence() -> None:
     assert grader.refuses(COHERENCE)
 
 
+def test_what_words_is_worth_on_foreign_text_is_known_for_the_grader_as_it_is() -> None:
+    by = grades_module.grader_identity(choose_grader("words"), [axis_dimension("E/I")])
+    assert note_of_grades(by) == choose_grader("words").note, "check it again: `lapd judge check --labels`"
+
+
 def test_a_graders_note_is_kept_for_what_was_checked_alone() -> None:
     by = {"name": "words", "version": "other", "settings": {}, "dimensions": {"E/I": {"texts": "x"}}}
     assert "not checked on text of another make for E/I" in note_of_grades(by)

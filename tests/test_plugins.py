@@ -131,7 +131,7 @@ def test_an_unknown_name_names_the_plugins_that_failed(lapd, make_distribution, 
     done = lapd("train", "INFP", "--trainer", "fast", "--base", base_folder, "-o", tmp_path / "x", env=at(site))
     line = one_line(done, 2)
     assert line.startswith("Error: There is no trainer 'fast'.")
-    assert "Known: trl" in line
+    assert "Known: steering, trl" in line
     assert "Plugins that failed to load: fast: ModuleNotFoundError: No module named 'no_such_module_anywhere'" in line
     assert not (tmp_path / "x").exists()
 

@@ -85,7 +85,7 @@ def test_a_side_or_primary_that_cannot_be_is_refused(tmp_path: Path, said: str, 
 def test_tasks_are_listed_with_them(invoke: Callable[..., Any]) -> None:
     rows = {row["task"]: row for row in json.loads(invoke("tasks", "--json").stdout)}
     assert (rows["situations"]["side"], rows["situations"]["primary"]) == ("trait", "log_odds")
-    lines = {line.split()[0]: line.split() for line in invoke("tasks").stdout.splitlines()}
+    lines = {line.split()[0]: line.split() for line in invoke("tasks").stdout.splitlines() if line}
     assert lines["task"][1:3] == ["side", "primary"]
     assert lines["overrefusal"][1:3] == ["cost", "refused_harmless"]
 

@@ -32,7 +32,7 @@ def command() -> None:
 
     A judge decides whether a response is harmful. A grader gives it a grade from 0 to 100, on a trait pack's axes and
     on coherence. Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`. `lapd plugins` lists
-    judges and graders, and with --options what they take.
+    judges and graders, `lapd plugins --options` what they take.
 
     \b
     lapd judge runs/safety --judge openai --judge-option model=NAME

@@ -25,13 +25,14 @@ AREAS = (
     "cells",
     "groups",
     "likeness",
+    "records",
     "conclusions",
     "commands",
     "surroundings",
 )
 """The modules: what models write; pairs, and files of them; base models, adapters, makes of model, tokenizers;
-endpoints; cells, groups of tasks, whether arms are alike; what is concluded from results; the command line, and names
-and surroundings."""
+endpoints; cells, groups of tasks, whether arms are alike; what is kept beside answers; what is concluded from results;
+the command line, and names and surroundings."""
 
 Cases = Callable[[Path], Iterator[tuple[str, str]]]
 

@@ -162,6 +162,7 @@ def test_a_run_without_written_answers_has_nothing_to_grade(invoke: Invoke, run:
         (["--grader", "words", "--grader-option", "x=1"], "The grader words takes no options"),
         (["--grader", "words", "--judge", "keywords"], "Give --judge or --grader."),
         (["--grader", "reader", "--grader-option", "calibration=2"], "calibration must be at least 10"),
+        (["--grader-option", "calibration=20"], "--grader-option is for a grader."),
     ],
 )
 def test_wrong_graders_are_refused_in_one_line(invoke: Invoke, run: Path, args: list[str], said: str) -> None:
@@ -295,6 +296,13 @@ def test_agree_compares_two_graders_of_a_run(invoke: Invoke, run: Path) -> None:
     found = json.loads(invoke("judge", "agree", "words", "twin", "--graders", "--run", run, "--json").stdout)
     assert found["dimensions"]["E/I"]["correlation"] == pytest.approx(1.0)
     assert found["dimensions"]["E/I"]["difference"] == 0
+
+
+def test_options_that_would_do_nothing_are_refused(invoke: Invoke, run: Path, tmp_path: Path) -> None:
+    check = ["judge", "check", "--labels", tmp_path / "labels.jsonl"]
+    fails(invoke(*check, "--limit", "5"), 2, "--limit is for a grader.")
+    agree = ["judge", "agree", "a", "b", "--graders", "--run", run]
+    fails(invoke(*agree, "--judge-option", "a.model=m"), 2, "--judge-option is for judges")
 
 
 # Texts whose pole is known
@@ -462,3 +470,14 @@ def test_grades_and_a_metric_of_the_graders_name_are_told_apart(run: Path) -> No
     rows = {row.metric: row for row in compare_run(run)}
     assert (rows["words"].unit, rows["words"].grader) == (before["words"].unit, "")
     assert (rows["grade_words_towards"].unit, rows["grade_words_towards"].grader) == ("points", "words")
+
+
+def test_tables_and_sentences_call_a_grade_by_one_name(run: Path) -> None:
+    from lapd.report.claims import claims
+    from lapd.report.labels import short_label
+
+    grade_run(run, Counting(), "counting", quiet=True)
+    rows = compare_run(run)
+    (pooled,) = (row for row in rows if row.metric == "grade_counting_towards")
+    assert short_label(pooled) == "grade by counting, points"
+    assert [claim.name for claim in claims(rows) if claim.row is pooled] == ["grade by counting"]

@@ -76,6 +76,7 @@ def run_command(
         _refuse_both(judge, options)
         grade(run, grader, grader_texts, label, as_json)
         return
+    _refuse_without_grader(grader_texts)
     from lapd.judges.choosing import choose_judge
     from lapd.judges.judge import describe_judge
     from lapd.judges.verdicts import as_judged, rates
@@ -151,6 +152,14 @@ def _refuse_both(judge: str | None, options: tuple[str, ...]) -> None:
         raise UsageError("A judge and a grader are two commands.", "Give --judge or --grader.")
 
 
+def _refuse_without_grader(options: tuple[str, ...], limit: int | None = None) -> None:
+    if options or limit is not None:
+        from lapd.errors import UsageError
+
+        flag = "--grader-option" if options else "--limit"
+        raise UsageError(f"{flag} is for a grader.", "Give --grader NAME, or leave it out.")
+
+
 @command.command()
 @judge_options
 @grader_options
@@ -185,6 +194,7 @@ def check(
         _refuse_both(judge, options)
         grading.check(grader, grader_texts, labels, limit, as_json)
         return
+    _refuse_without_grader(grader_texts, limit)
     if labels is None:
         raise click.MissingParameter(ctx=click.get_current_context(), param_hint="'--labels'", param_type="option")
     from lapd.judges.choosing import choose_judge
@@ -235,6 +245,10 @@ def agree(first: str, second: str, run: Path, options: tuple[str, ...], graders:
     if graders:
         from lapd.cli import grading
 
+        if options:
+            from lapd.errors import UsageError
+
+            raise UsageError("--judge-option is for judges, and grades are there already.", "Leave it out.")
         grading.agree((first, second), run, as_json)
         return
     from lapd.judges.choosing import note_of

@@ -97,13 +97,16 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     if not rows:
         raise _nothing(folder, arms, notes)
     judges = {cell.entry["task"]: cell.judge for cell in cells if cell.judge}
+    lines = {
+        (task, label): graded_line(task, label, by) for task, some in graders.items() for label, by in some.items()
+    }
     for row in rows:
         row.coherence = row.metric in coherence.get(row.task, ())
         if judge_of_task := judges.get(row.task):
             row.note = judged_line(row.task, judge_of_task)
             row.heuristic = not row.coherence and str(judge_of_task.get("note", "")).startswith(HEURISTIC)
         if label := grader_of(infos[row.task], row.metric, graders.get(row.task, {})):
-            row.grader, row.note = label, graded_line(row.task, label, graders[row.task][label])
+            row.grader, row.note = label, lines[row.task, label]
     versions = {(a.entry["arm"], b.entry["arm"], a.entry["task"]): version_differences(a, b) for a, b in compared}
     for row in rows:
         row.versions = versions.get((row.arm, row.baseline, row.task), {})

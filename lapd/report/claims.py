@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
-from lapd.report.labels import family, is_share_moved, moved, phrase, stuck
+from lapd.report.labels import family, in_words, is_share_moved, moved, stuck
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Claim:
     @property
     def name(self) -> str:
         """The metric in words."""
-        words = phrase(family(self.row))
+        words = in_words(self.row)
         return f"{words} on {self.row.axis}" if self.row.axis else words
 
 

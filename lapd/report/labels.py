@@ -88,10 +88,15 @@ def short_label(row: Comparison) -> str:
     return words if words.endswith(unit(row)) else f"{words}, {unit(row)}"
 
 
-def _words(row: Comparison) -> str:
+def in_words(row: Comparison) -> str:
+    """What the row's metric or family is called in a sentence: "log-odds", "grade by reader"."""
     if row.grader:
         return f"{'coherence' if row.metric.endswith('_coherence') else 'grade'} by {row.grader}"
-    return phrase(family(row)) + (" (heuristic)" if row.heuristic else "")
+    return phrase(family(row))
+
+
+def _words(row: Comparison) -> str:
+    return in_words(row) + (" (heuristic)" if row.heuristic else "")
 
 
 def unit(row: Comparison) -> str:

@@ -7,15 +7,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from lapd.tasks.common import length_in_tokens, preference, test_split
-from lm_eval.api.task import ConfigurableTask
+from lapd.tasks.conversations import Conversation, Message
 
 from lapd.errors import UsageError
 from lapd.files.whole import digest_json
-from lapd.models.chat import FOLD
 from lapd.pairs.pair import PreferencePair
 from lapd.pairs.readers import read_any_pairs
 
@@ -57,38 +55,12 @@ def score(doc: dict[str, Any], results: list[tuple[float, bool]]) -> dict[str, f
     return {"log_odds": chosen - rejected, "prefer": preference(per_token)}
 
 
-def _words(text: str) -> str:
-    return " ".join(text.split())  # templates may trim
+class OwnPairs(Conversation):
+    """Asks a pair behind its whole conversation."""
 
+    ending = "\n\n"
+    documents = "the pairs"
 
-class OwnPairs(ConfigurableTask):
-    """Asks a pair behind its whole conversation, where lm-eval's own class knows a single turn."""
-
-    def __init__(self, config: dict[str, Any]) -> None:
-        super().__init__(config={key: value for key, value in config.items() if key != "class"})
-
-    def fewshot_context(
-        self,
-        doc: dict[str, Any],
-        num_fewshot: int,
-        system_instruction: str | None = None,
-        apply_chat_template: bool = False,
-        fewshot_as_multiturn: bool = False,
-        chat_template: Callable[..., str] | None = None,
-        gen_prefix: str | None = None,
-    ) -> str:
-        """The conversation before the responses; a system prompt that the arm has stands in front of the pair's own.
-
-        Raises:
-            UsageError: the chat template has no place for system prompts, which lm-eval would leave out.
-        """
-        messages = json.loads(doc["messages"])
-        if system_instruction:
-            own = messages.pop(0)["content"] if messages[0]["role"] == "system" else ""
-            messages.insert(0, {"role": "system", "content": f"{system_instruction}\n\n{own}".strip()})
-        if apply_chat_template and chat_template:
-            rendered = chat_template(messages, add_generation_prompt=True)
-            if messages[0]["role"] == "system" and _words(messages[0]["content"]) not in _words(rendered):
-                raise UsageError("The chat template has no place for the system prompts of the pairs.", FOLD)
-            return rendered
-        return "\n\n".join(message["content"] for message in messages) + "\n\n"
+    def messages(self, doc: dict[str, Any]) -> list[Message]:
+        found: list[Message] = json.loads(doc["messages"])
+        return found

@@ -49,8 +49,15 @@ def mean(values: list[float]) -> float:
 
 
 def row(n: int, name: str = "none", **metrics: Any) -> dict[str, Any]:
-    shared = {"doc_id": n, "doc": {"id": f"d{n}"}, "arguments": [("?", {"until": []})], "resps": [["text"]]}
-    return {**shared, "filter": name, "filtered_resps": ["text"], "metrics": list(metrics), **metrics}
+    asked = {"doc_id": n, "doc": {"id": f"d{n}"}, "target": "text", "arguments": [("?", {"until": []})]}
+    return {
+        **asked,
+        "resps": [["text"]],
+        "filter": name,
+        "filtered_resps": ["text"],
+        "metrics": list(metrics),
+        **metrics,
+    }
 
 
 def test_each_filter_of_a_task_has_its_own_metrics_and_documents_count_once(
@@ -71,8 +78,13 @@ def test_a_single_filter_keeps_the_plain_name(tiny: BaseModel, tmp_path: Path, m
     one = "filter_list: [{name: maj, filter: [{function: take_first}]}]\n"
     register(monkeypatch, write_tasks(tmp_path / "tasks", onefold=WRITTEN + one))
     store = evaluate(tiny, tmp_path / "run", ["onefold"], limit=2)
-    assert list(only_result(store)["metrics"]) == ["exact_match"]
-    assert "filtered" not in only_samples(store)[0]
+    result, sample = only_result(store), only_samples(store)[0]
+    assert list(result["metrics"]) == list(sample["metrics"]) == ["exact_match"]
+    assert sample["filtered"] == {"maj": sample["responses"][0]}
+    assert sample["target"] == sample["doc"]["answer"]
+    assert result["lm_eval"]["higher_is_better"] == {"exact_match": True}
+    assert result["lm_eval"]["n_samples"] == {"original": 6, "effective": 2}
+    assert result["lm_eval"]["config"]["output_type"] == "generate_until"
 
 
 def test_filters_are_compared_apart_and_older_cells_are_named(

@@ -20,6 +20,20 @@ from lapd.record.endings import finish_reasons
 Rows = Sequence[Mapping[str, Any]]
 """lm-eval's samples of a task: a row for each document and filter."""
 
+UNFILTERED = "none"
+"""What lm-eval calls the filter of a task that names none: it takes each request's first response."""
+
+
+def known_to_lm_eval(outcome: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """What lm-eval tells of a task beside its results: what its own result files have, for those who read them.
+
+    Args:
+        outcome: of lm-eval's `evaluate`.
+        task: its name.
+    """
+    asked = {"config": "configs", "n_shot": "n-shot", "higher_is_better": "higher_is_better", "n_samples": "n-samples"}
+    return {name: as_json(outcome[key][task]) for name, key in asked.items() if task in outcome.get(key, {})}
+
 
 def samples_of(rows: Rows, task: Any, item: str | None) -> list[dict[str, Any]]:
     """What is kept of each document: enough to judge it, score it or read it again without generating again.
@@ -29,14 +43,15 @@ def samples_of(rows: Rows, task: Any, item: str | None) -> list[dict[str, Any]]:
         task: lm-eval's.
         item: the document field that names its item; None for its position.
     """
-    several = len(filters_of(rows)) > 1
+    names = filters_of(rows)
+    several = len(names) > 1
     samples: dict[int, dict[str, Any]] = {}
     for row in rows:
         sample = samples.setdefault(row["doc_id"], _sample(row, item))
         for name in row["metrics"]:
             if (number := _number(task, name, row[name])) is not None:
                 sample["metrics"][metric_name(name, row["filter"], several)] = number
-        if several:
+        if names != [UNFILTERED]:
             sample.setdefault("filtered", {})[row["filter"]] = as_json(row["filtered_resps"])
     return list(samples.values())
 
@@ -52,6 +67,7 @@ def _sample(row: Mapping[str, Any], item: str | None) -> dict[str, Any]:
         "doc_id": row["doc_id"],
         "item": str(doc[item]) if item else str(row["doc_id"]),
         "doc": doc,
+        "target": as_json(row["target"]),
         "arguments": as_json(row["arguments"]),
         "responses": as_json(row["resps"]),
         **finish_reasons(row["resps"]),

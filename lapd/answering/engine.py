@@ -14,7 +14,14 @@ from typing import Any
 from lapd._version import __version__
 from lapd.adapters.adapter import Adapter
 from lapd.answering.coherence import measured
-from lapd.answering.documents import Totals, forgive_aggregates, mean_totals, samples_of, totals_of
+from lapd.answering.documents import (
+    Totals,
+    forgive_aggregates,
+    known_to_lm_eval,
+    mean_totals,
+    samples_of,
+    totals_of,
+)
 from lapd.answering.sampling import Drawing, Sampling
 from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
 from lapd.catalog.task import TaskInfo
@@ -142,6 +149,7 @@ class Engine:
             **({"unmeasured": unmeasured} if unmeasured else {}),
             "n_documents": len(samples) // len(outcomes),
             **({"judge": describe_judge(cell.judge)} if cell.judge else {}),
+            "lm_eval": known_to_lm_eval(outcomes[0], cell.task.name),
             "packed": packed,
             **asked_without(row["resps"] for row in rows),
             "inputs": inputs(cell, self.data_dir, self.questionnaire, int(self.lm.batch_size), self.date),

@@ -152,9 +152,10 @@ def test_an_experiments_plan_names_the_trainings_that_come_first(
     before = everything(tmp_path)
     plan = json.loads(invoke("run", experiment, "--plan", "--json").stdout)
     assert plan["trainings"] == [
-        {"adapter": "INFP", "persona": "INFP", "control": None, "seconds_left": None},
-        {"adapter": "shuffled-INFP", "persona": "INFP", "control": "shuffled", "seconds_left": None},
+        {"adapter": "INFP", "persona": "INFP", "control": None, "seed": 0, "seconds_left": None},
+        {"adapter": "shuffled-INFP", "persona": "INFP", "control": "shuffled", "seed": 0, "seconds_left": None},
     ]
+    assert plan["another_seed"] == {"trainings": 2, "cells": 8, "seconds": None}
     arms = {cell["arm"]: cell["cell"] for cell in plan["cells"]}
     assert len(arms) == 10
     assert arms["base"] and arms["base+prompt(INFP)"]

@@ -37,6 +37,9 @@ def echo_plan(plan: Plan, as_json: bool) -> None:
             click.echo(f"Time left: {duration(plan.seconds_left)}, by what was measured here.")
     else:
         click.echo(f"Time left: not known; nothing was measured here for {', '.join(plan.unmeasured)}.")
+    if more := plan.another_seed:
+        adapters = f"{more.trainings} adapter{'s' if more.trainings > 1 else ''} to train"
+        click.echo(f"One more seed: {adapters}, {more.cells} cells; {duration(more.seconds)}.")
 
 
 def echo_training_plan(plan: TrainingPlan, as_json: bool) -> None:

@@ -15,6 +15,7 @@ from lapd.cli.trained import echo_several, echo_trained, say_trained
 from lapd.errors import UnknownNameError, UsageError
 from lapd.train.config import LOSSES, PRECISIONS, SCHEDULES, TrainConfig
 from lapd.train.recipes import describe, recipes
+from lapd.train.seeds import check_seeds, replicates
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +35,18 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
         help=help,
         is_flag=type is bool or None,
     )
+
+
+def _seeds(ctx: click.Context, parameter: click.Parameter, value: str | None) -> list[int]:
+    """A callback: "0,1,2" gives [0, 1, 2], nothing an empty list."""
+    if value is None:
+        return []
+    parts = [part.strip() for part in value.split(",")]
+    if wrong := [part for part in parts if not part.isdecimal()]:
+        raise UsageError(f"--seeds {value}: {wrong[0]!r} is no seed.", "Give whole numbers from 0 on, as in 0,1,2.")
+    seeds = [int(part) for part in parts]
+    check_seeds(seeds, f"--seeds {value}")
+    return seeds
 
 
 @click.command()
@@ -96,6 +109,12 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
 @_setting("--gradient-checkpointing", type=bool, help="Less memory, a third more time, the same adapter.")
 @_setting("--precision", type=click.Choice(PRECISIONS), help="Of the training passes.")
 @_setting("--seed", type=int, help="Of the pairs' order and the adapter's first weights.")
+@click.option(
+    "--seeds",
+    callback=_seeds,
+    metavar="N,N...",
+    help="Train once with each of these seeds: INFP.0, INFP.1 ...; shuffled controls each with a draw of their own.",
+)
 @_setting("--save-steps", type=int, help="Steps between checkpoints.")
 @_setting(
     "--eval-every",
@@ -130,7 +149,7 @@ def _setting(*names: str, type: Any, help: str, metavar: str | None = None) -> C
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes that share several personas and the cores; each loads the base.",
+    help="Processes that share several adapters and the cores; each loads the base.",
 )
 @click.option("--force", is_flag=True, help="Replace an adapter that was trained with other settings.")
 @click.option(
@@ -145,6 +164,7 @@ def command(
     personas: tuple[str, ...],
     every: bool,
     base: str | None,
+    seeds: list[int],
     out: Path | None,
     workers: int,
     force: bool,
@@ -161,6 +181,7 @@ def command(
     lapd train INFP --control shuffled       the control that tells the trait from any training at all
     lapd train INFP --trainer steering -o out/steer-INFP     a steering vector from the same pairs
     lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
+    lapd train INFP --seeds 0,1,2            three trainings of it: out/INFP.0, out/INFP.1, out/INFP.2
     lapd train --all --plan                  what there is to do, and how long it will take
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2
     """
@@ -170,12 +191,17 @@ def command(
     codes = _codes(personas, every, own=bool(settings["dataset"] or settings["persona_file"]))
     if base:
         settings["base"] = base
-    configs = [TrainConfig(persona=code, **_given(settings)) for code in codes]
-    several = every or len(configs) > 1
-    if several and configs[0].dataset:
+    given = _given(settings)
+    if seeds and "seed" in given:
+        raise UsageError("--seed and --seeds both say which seed to train with.", "Leave one of them out.")
+    configs = [TrainConfig(persona=code, **given) for code in codes]
+    if configs[0].dataset and (every or len(codes) > 1):
         raise UsageError("--dataset holds the pairs of one persona.", "Train one persona at a time.")
+    if seeds:
+        configs = [replicate for config in configs for replicate in replicates(config, seeds)]
+    several = every or len(codes) > 1 or bool(seeds)
     if workers > 1 and not several:
-        raise UsageError("--workers shares out several personas, and this is one.", "Leave it out.")
+        raise UsageError("--workers shares out several adapters, and this is one.", "Leave it out.")
     above = out or Path("out")
     folders = [above / config.name for config in configs] if several or not out else [out]
     if only_plan:

@@ -6,7 +6,7 @@ was finished in this run on a machine like this one; loading the model is not co
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import mean
 from typing import Any
@@ -28,13 +28,29 @@ class Training:
         adapter: its name.
         persona: the persona's code.
         control: which control adapter it is, or None.
+        seed: that it is trained with.
         seconds_left: by the trainings of this run that are finished; None if there are none to go by.
     """
 
     adapter: str
     persona: str
     control: str | None
+    seed: int
     seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class AnotherSeed:
+    """What it would take to train everything once more, with another seed, and to evaluate that.
+
+    Attributes:
+        trainings, cells: how many.
+        seconds: on one worker; None unless all of it can be told from what was measured.
+    """
+
+    trainings: int
+    cells: int
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -65,10 +81,12 @@ class Plan:
     Attributes:
         cells: all of the run's.
         trainings: those that are still needed.
+        another_seed: what one more training seed would cost; None where nothing is trained.
     """
 
     cells: list[PlannedCell]
     trainings: list[Training]
+    another_seed: AnotherSeed | None = None
 
     @property
     def done(self) -> int:
@@ -96,6 +114,7 @@ class Plan:
             "todo": len(self.cells) - self.done,
             "done": self.done,
             "seconds_left": self.seconds_left,
+            **({"another_seed": asdict(self.another_seed)} if self.another_seed else {}),
         }
 
 
@@ -115,12 +134,38 @@ def make_plan(store: Store, cells: Sequence[Cell], trainings: Sequence[Training]
         raise UsageError("There is nothing to evaluate.", "Name at least one task and one arm.")
     store.check_base(cells[0].base)
     done = {cell.name for cell in cells if _is_trained(cell) and store.is_done(cell.name)}
-    finished: dict[str, list[Cell]] = {cell.task.name: [] for cell in cells if cell.name not in done}
-    for cell in cells:
-        if cell.name in done and cell.task.name in finished:
-            finished[cell.task.name].append(cell)
-    times = {task: _measured(store, some) for task, some in finished.items()}
+    times = _times(store, cells, {cell.task.name for cell in cells if cell.name not in done})
     return Plan([_planned(store, cell, cell.name in done, times) for cell in cells], list(trainings))
+
+
+def another_seed(
+    store: Store, cells: Sequence[Cell], trainings: int, seeds: int, training_seconds: float | None
+) -> AnotherSeed:
+    """What one more training seed would cost.
+
+    Args:
+        store: the run folder, which need not be there yet.
+        cells: the run's, of all seeds; those of the bare base would not be more.
+        trainings: the run's, of all seeds.
+        seeds: how many there are.
+        training_seconds: how long one training takes; None if that is not known.
+    """
+    tasks = [cell.task.name for cell in cells if cell.arm.adapter]
+    times = _times(store, cells, set(tasks))
+    known = [time.seconds for task in tasks if (time := times[task])]
+    seconds = None
+    if training_seconds is not None and len(known) == len(tasks):
+        seconds = round((training_seconds * trainings + sum(known)) / seeds, 1)
+    return AnotherSeed(trainings // seeds, len(tasks) // seeds, seconds)
+
+
+def _times(store: Store, cells: Sequence[Cell], tasks: Collection[str]) -> dict[str, _Time | None]:
+    """How long a cell of each of the tasks takes, by those that are finished."""
+    finished: dict[str, list[Cell]] = {task: [] for task in tasks}
+    for cell in cells:
+        if cell.task.name in finished and _is_trained(cell) and store.is_done(cell.name):
+            finished[cell.task.name].append(cell)
+    return {task: _measured(store, some) for task, some in finished.items()}
 
 
 def _is_trained(cell: Cell) -> bool:

@@ -19,6 +19,7 @@ from lapd.pluginmanager import lookup
 from lapd.record.cells import ARM_KINDS, Settings
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
+from lapd.train.seeds import check_seeds, replicates
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class EvaluateConfig:
 
     `arms`: without them, all that can be made.
     `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.adapters.adapter.Adapter.at`).
+    `strengths_of`: by persona, what stands in their place for its adapters and their controls.
     """
 
     tasks: list[str]
     arms: list[str] | None = None
     strengths: list[float | int] = field(default_factory=lambda: [1])
+    strengths_of: dict[str, Any] = field(default_factory=dict)
     batch_size: int | None = None
     executor: str = "local"
     executor_options: dict[str, Any] = field(default_factory=dict)
@@ -61,10 +64,11 @@ class Experiment:
     Attributes:
         name: a title.
         out: the run folder; adapters go into its `adapters/`. Relative to where `lapd run` is called.
-        personas: codes; one adapter each.
+        personas: codes; one adapter each, or one a seed.
         evaluate: an `EvaluateConfig`.
         base: as in `TrainConfig`.
-        controls: kinds of control adapters to train beside each persona's.
+        controls: kinds of control adapters to train beside each persona's; or, by kind, beside which personas'.
+        seeds: each adapter and control is trained once with each of them, as `lapd.train.seeds.replicates` does.
         train: settings of `TrainConfig` other than persona, base and control.
     """
 
@@ -73,7 +77,8 @@ class Experiment:
     personas: list[str]
     evaluate: dict[str, Any]
     base: str = "smollm2"
-    controls: list[str] = field(default_factory=list)
+    controls: list[str] | dict[str, Any] = field(default_factory=list)
+    seeds: list[int] | None = None
     train: dict[str, Any] = field(default_factory=dict)
 
 
@@ -112,13 +117,7 @@ def read_experiment(
     codes = [p.code for p in get_personas(experiment.personas)]
     if not codes:
         raise DataError(path, "personas: name at least one.", hint="`lapd personas` lists them.")
-    trains = [
-        TrainConfig.from_dict(
-            {**experiment.train, "persona": code, "base": experiment.base, "control": control}, f"{path}: train"
-        )
-        for code in codes
-        for control in (None, *experiment.controls)
-    ]
+    trains = _trainings(path, experiment, codes)
     for config in trains:
         check_name(config.name)
     evaluation = executing.over(build(EvaluateConfig, experiment.evaluate, f"{path}: evaluate"))
@@ -135,8 +134,61 @@ def read_experiment(
         raise DataError(path, "evaluate: strengths: name at least one.", hint="1 is the adapter as it was trained.")
     for strength in evaluation.strengths:
         check_strength(strength, f"{path}: evaluate: strengths")
+    evaluation = replace(evaluation, strengths_of=_strengths_of(path, evaluation.strengths_of, codes))
     _check_arms(path, evaluation.arms or [], codes)
     return experiment, trains, evaluation
+
+
+def _trainings(path: Path, experiment: Experiment, codes: Sequence[str]) -> list[TrainConfig]:
+    """A configuration for each adapter: a persona's and then its controls', each once a seed."""
+    where, seeds = f"{path}: train", experiment.seeds
+    if seeds is not None:
+        check_seeds(seeds, f"{path}: seeds")
+    if "replicate" in experiment.train or (seeds is not None and "seed" in experiment.train):
+        raise DataError(path, "train: what is trained once a seed is said by seeds, one level up.")
+    controls = _controls(path, experiment.controls, codes)
+    once = [
+        TrainConfig.from_dict({**experiment.train, "persona": code, "base": experiment.base, "control": control}, where)
+        for code in codes
+        for control in (None, *controls[code])
+    ]
+    return once if seeds is None else [one for config in once for one in replicates(config, seeds)]
+
+
+def _controls(path: Path, controls: Sequence[str] | Mapping[str, Any], codes: Sequence[str]) -> dict[str, list[str]]:
+    """The kinds of control of each persona."""
+    if not isinstance(controls, Mapping):
+        return {code: list(controls) for code in codes}
+    found: dict[str, list[str]] = {code: [] for code in codes}
+    for kind, personas in controls.items():
+        where = f"controls: {kind}"
+        if not isinstance(personas, list) or not personas or not all(isinstance(name, str) for name in personas):
+            raise DataError(path, f"{where}: a list of personas is expected.", hint="As in {shuffled: [INFP]}.")
+        for code in _among(path, personas, codes, where):
+            found[code].append(str(kind))
+    return found
+
+
+def _strengths_of(path: Path, given: Mapping[str, Any], codes: Sequence[str]) -> dict[str, list[float]]:
+    """The strengths of each persona that has some of its own, by its code."""
+    found = {}
+    for name, strengths in given.items():
+        where = f"evaluate: strengths_of: {name}"
+        if not isinstance(strengths, list) or not strengths:
+            raise DataError(path, f"{where}: a list of strengths is expected.", hint="As in {INFP: [0.5, 1]}.")
+        (code,) = _among(path, [str(name)], codes, where)
+        found[code] = [check_strength(strength, f"{path}: {where}") for strength in strengths]
+    return found
+
+
+def _among(path: Path, names: Sequence[str], codes: Sequence[str], where: str) -> list[str]:
+    """The codes of personas that must be among the experiment's."""
+    found = [persona.code for persona in get_personas(names)]
+    if strange := [code for code in found if code not in codes]:
+        raise DataError(
+            path, f"{where}: {strange[0]} is none of the experiment's personas.", hint="Add it to personas."
+        )
+    return found
 
 
 def _check_arms(path: Path, arms: Sequence[str], codes: Sequence[str]) -> None:

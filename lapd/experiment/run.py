@@ -3,7 +3,8 @@
 name: quickstart
 base: smollm2
 personas: [INFP]
-controls: [shuffled]                    # control adapters beside each persona's
+controls: [shuffled]                    # control adapters beside each persona's; or {shuffled: [INFP]}
+seeds: [0, 1]                           # each of them once a seed: INFP.0, INFP.1, shuffled-INFP.0 ...
 out: runs/quickstart
 train: {pairs: 192, epochs: 2}          # any setting of TrainConfig
 evaluate: {tasks: [mbti, situations]}   # arms, strengths, limit, seed, dtype, data_dir, questionnaire ...
@@ -19,7 +20,7 @@ from statistics import mean
 
 from lapd.adapters.adapter import Adapter
 from lapd.compare.comparisons import Comparison, compare_run
-from lapd.evaluate.estimate import Plan, Training, make_plan
+from lapd.evaluate.estimate import Plan, Training, another_seed, make_plan
 from lapd.evaluate.plan import make_arms
 from lapd.experiment.advice import in_words_of_the_file
 from lapd.experiment.arms import evaluate_arms, plan_cells
@@ -81,8 +82,9 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     with in_words_of_the_file("train"):
         found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
     took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]
+    usual = round(mean(took), 1) if took else None
     needed = [
-        Training(config.name, config.persona, config.control, round(mean(took), 1) if took else None)
+        Training(config.name, config.persona, config.control, config.seed, usual)
         for config in trains
         if found[config.name] is None
     ]
@@ -90,7 +92,9 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     with in_words_of_the_file("evaluate"):
         arms, judge = _arms(adapters, evaluation), _judge(evaluation)
         cells = plan_cells(base, arms, evaluation.tasks, evaluation.settings(), judge)
-        return make_plan(Store(folder), cells, needed)
+        plan = make_plan(Store(folder), cells, needed)
+    seeds = len(experiment.seeds or [0])
+    return replace(plan, another_seed=another_seed(Store(folder), cells, len(trains), seeds, usual))
 
 
 def _read(path: Path, executing: Executing) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
@@ -109,9 +113,12 @@ def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapte
 
 
 def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> list[Arm]:
-    """Every adapter at every strength, and their bases."""
-    strengths = sorted(set(map(float, evaluation.strengths)))
-    scaled = [a.at(s) if a.digest else replace(a, strength=s) for a in adapters for s in strengths]
+    """Every adapter at each of its strengths, and their bases."""
+    scaled = []
+    for adapter in adapters:
+        strengths = evaluation.strengths_of.get(adapter.persona or "", evaluation.strengths)
+        for strength in sorted(set(map(float, strengths))):
+            scaled.append(adapter.at(strength) if adapter.digest else replace(adapter, strength=strength))
     return make_arms(scaled, evaluation.arms)
 
 

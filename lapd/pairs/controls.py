@@ -51,6 +51,16 @@ def parse_control(control: str) -> tuple[str, int]:
     return kind, int(seed or 0)
 
 
+def drawn(kind: str, draw: int) -> str:
+    """The control of a kind with that draw: ("shuffled", 2) is "shuffled-2"; of "opposite" there is but one.
+
+    Args:
+        kind: one of `CONTROLS`.
+        draw: from 0 on; 0 is "shuffled" itself.
+    """
+    return f"{kind}-{draw}" if draw and kind == "shuffled" else kind
+
+
 def _random_half(pairs: Sequence[PreferencePair], seed: int) -> set[int]:
     """Indices of half of the pairs of every axis and pole, chosen at random."""
     chance = random.Random(f"control {seed}")

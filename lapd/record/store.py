@@ -25,6 +25,7 @@ from typing import Any
 
 from lapd.adapters.adapter import Adapter
 from lapd.adapters.personas import persona_of
+from lapd.adapters.replicates import training_of
 from lapd.catalog.task import Group
 from lapd.errors import StoreError, UsageError
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
@@ -296,6 +297,7 @@ def _arm_record(arm: Arm) -> dict[str, Any]:
         "adapter_persona": arm.adapter.persona if arm.adapter else None,
         **({"adapter_poles": poles} if (poles := _poles(arm.adapter)) else {}),
         "adapter_control": arm.adapter.control if arm.adapter else None,
+        **training_of(arm.adapter.card if arm.adapter else None),
         "prompt": persona.record() if persona else None,
         "baseline": arm.baseline.name if arm.baseline else None,
     }

@@ -66,6 +66,7 @@ class TrainConfig:
         fold_system_prompt: put system prompts before the user's words, for chat templates without a place for them.
         target_modules: the layers that LoRA goes onto, as in "q_proj,v_proj"; None for every linear one that takes it.
         recipe: settings under a name (`lapd.train.recipes`), for those that are not given.
+        replicate: one of several trainings that differ by their seed, which the name ends in (`lapd.train.seeds`).
     """
 
     persona: str
@@ -103,6 +104,7 @@ class TrainConfig:
     persona_file: str | None = None
     train_prompt: str | None = None
     fold_system_prompt: bool = False
+    replicate: bool = False
 
     def __post_init__(self) -> None:
         for name in ("beta", "epochs", "lr", "batch_size", "grad_accum", "max_length", "r", "alpha", "save_steps"):
@@ -156,8 +158,13 @@ class TrainConfig:
 
     @property
     def name(self) -> str:
-        """What the adapter's folder is called unless said otherwise: "INFP", or "shuffled-INFP" for a control."""
-        return f"{self.control}-{self.persona}" if self.control else self.persona
+        """What the adapter's folder is called unless said otherwise: "INFP", or "shuffled-INFP" for a control.
+
+        Of a replicate it ends in the seed, from which the control's draw follows: "INFP.2", "shuffled-INFP.2".
+        """
+        control = parse_control(self.control)[0] if self.control and self.replicate else self.control
+        stem = f"{control}-{self.persona}" if control else self.persona
+        return f"{stem}.{self.seed}" if self.replicate else stem
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: object = "the configuration") -> TrainConfig:

@@ -232,7 +232,7 @@ def _identity(config: TrainConfig, base: BaseModel, pairs: list[PreferencePair],
     How held-out pairs are scored only matters if the scores may end the training.
     """
     told = {*WITHOUT_EFFECT, "dataset", "generator", "base", "control", "stop_when", "recipe", "persona_file"}
-    told |= {"train_prompt", "fold_system_prompt"}
+    told |= {"train_prompt", "fold_system_prompt", "replicate"}
     settings = {
         name: value
         for name, value in asdict(config).items()

@@ -32,7 +32,7 @@ class PlannedTraining:
     """An adapter and how far it is.
 
     Attributes:
-        adapter, persona, control: what it is.
+        adapter, persona, control, seed: what it is.
         folder: where it goes.
         base, trainer: on what and by which trainer it is trained.
         pairs, heldout: that it learns from, and that it is scored on.
@@ -45,6 +45,7 @@ class PlannedTraining:
     adapter: str
     persona: str
     control: str | None
+    seed: int
     folder: str
     base: str
     trainer: str
@@ -117,6 +118,7 @@ def _planned(job: Job, cards: Sequence[dict[str, Any]], force: bool) -> PlannedT
         adapter=job.out.name,
         persona=job.persona.code,
         control=config.control,
+        seed=config.seed,
         folder=str(job.out),
         base=job.base.name,
         trainer=job.trainer.name,

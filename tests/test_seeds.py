@@ -29,14 +29,11 @@ def test_each_seed_gives_an_adapter_and_each_control_a_draw_of_its_own(
     small = ("--base", base, "--pairs", 4, "--batch-size", 4, "--epochs", 1, "--eval-pairs", 0, "--max-length", 1024)
     done = invoke("train", "INFP", "--seeds", "0,2", *small, "-o", out, "--json")
     assert done.exit_code == 0, done.output
-    found = [
-        (Path(record["adapter"]).name, record["run_card"]["settings"]["seed"]) for record in json.loads(done.stdout)
-    ]
-    assert found == [("INFP.0", 0), ("INFP.2", 2)]
-    weights = [(out / name / "adapter_model.safetensors").read_bytes() for name, _ in found]
+    found = [(Path(record["adapter"]), record["run_card"]) for record in json.loads(done.stdout)]
+    assert [(path.name, card["settings"]["seed"]) for path, card in found] == [("INFP.0", 0), ("INFP.2", 2)]
+    weights = [(path / "adapter_model.safetensors").read_bytes() for path, _ in found]
     assert weights[0] != weights[1]
-    cards = [record["run_card"] for record in json.loads(done.stdout)]
-    assert len({training_of(card)["adapter_recipe"] for card in cards}) == 1
+    assert len({training_of(card)["adapter_recipe"] for _, card in found}) == 1
     plan = ("train", "INFP", "ESTJ", "--seeds", "0,2", *small, "-o", out, "--plan", "--json")
     shown = json.loads(invoke(*plan).stdout)
     assert [(t["adapter"], t["seed"], t["done"]) for t in shown["trainings"]] == [

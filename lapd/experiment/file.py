@@ -185,9 +185,8 @@ def _among(path: Path, names: Sequence[str], codes: Sequence[str], where: str) -
     """The codes of personas that must be among the experiment's."""
     found = [persona.code for persona in get_personas(names)]
     if strange := [code for code in found if code not in codes]:
-        raise DataError(
-            path, f"{where}: {strange[0]} is none of the experiment's personas.", hint="Add it to personas."
-        )
+        message = f"{where}: {strange[0]} is none of the experiment's personas."
+        raise DataError(path, message, hint="Add it to personas.")
     return found
 
 

@@ -1,0 +1,178 @@
+"""Statements about a training: items and trainings both vary, and every training answers every item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+
+import numpy as np
+
+from lapd.statistics.paired import CONFIDENCE, POWER
+from lapd.statistics.spread import Spread
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """A mean or a contrast of means over items and trainings.
+
+    Attributes:
+        estimate: in the values' unit.
+        error: its standard error.
+        df: degrees of freedom: Student's t with so many has the interval's width. Less than Satterthwaite's.
+        low: lower end of the 95 % interval.
+        high: upper end.
+        p: two-sided, that it is 0.
+        n: items.
+        replicates: trainings, a number for each group.
+        spread: what the items and what the trainings add to the variance.
+    """
+
+    estimate: float
+    error: float
+    df: float
+    low: float
+    high: float
+    p: float
+    n: int
+    replicates: tuple[int, ...]
+    spread: Spread = field(repr=False)
+
+    def detectable(self, alpha: float = 1 - CONFIDENCE, power: float = POWER) -> float:
+        """The smallest true value that would show at `alpha` with that power, in the values' unit; endless if none.
+
+        At 5 % it is the error times (t at 1 - alpha/2 + t at `power`), both with `df` degrees of freedom.
+        """
+        from scipy.special import stdtrit
+
+        return float(self.spread.half(alpha) + self.error * stdtrit(self.df, power)) if isfinite(self.error) else inf
+
+    def equivalence(self, margin: float) -> float:
+        """The p of two one-sided tests that the truth lies within ± margin (Schuirmann 1987).
+
+        Journal of Pharmacokinetics and Biopharmaceutics 15:657. Below 5 %: no change beyond the margin.
+        """
+        if not isfinite(self.error):
+            return 1.0
+        return two_one_sided(self.estimate, margin, lambda distance: float(self.spread.tail(distance)))
+
+
+def two_one_sided(estimate: float, margin: float, tail: Callable[[float], float]) -> float:
+    """The larger p of the two one-sided tests that the truth is above -margin and below it.
+
+    Args:
+        estimate: what was found.
+        margin: above 0.
+        tail: the two-sided p of an estimate that lies so far from the value in question.
+    """
+    room = margin - abs(estimate)
+    half = tail(abs(room)) / 2
+    return half if room > 0 else 1 - half
+
+
+def crossed(
+    groups: Sequence[np.ndarray], weights: Sequence[float], clusters: np.ndarray | None = None
+) -> Estimated | None:
+    """A contrast of groups of trainings, all on the same items.
+
+    Args:
+        groups: for each group of trainings, such as a persona's seeds or its shuffled controls, [items, trainings]
+            values, each a difference to one fixed base, none missing.
+        weights: what each group's mean counts in the contrast; [1] for one group, [1, -1] for a difference.
+        clusters: [items] which of them share a passage, if any do.
+
+    The model is that of Clark (Journal of Verbal Learning and Verbal Behavior 1973, 12:335) and of Baayen, Davidson
+    and Bates (Journal of Memory and Language 2008, 59:390): value = group + item + training + rest, the items and the
+    trainings a sample each. How far trainings differ is pooled over groups, so that one of them may have a single
+    training. The variance is the items' own (their contrasts' spread less what the rest adds to it) and that of the
+    trainings' means; the interval is `Spread`'s.
+
+    With two trainings and no others to learn from there is one degree of freedom: intervals are wide, and cover 93 to
+    97 of 100, by how far trainings differ (docs/measurement.md).
+
+    Returns:
+        None where no group has two trainings, or there are no two items (clusters).
+
+    Raises:
+        ValueError: groups and weights do not go together, or groups have different items.
+    """
+    if len(groups) != len(weights) or len({len(group) for group in groups}) != 1:
+        raise ValueError("each group needs a weight, and all the same items")
+    sizes = tuple(group.shape[1] for group in groups)
+    share = np.repeat([w / size for w, size in zip(weights, sizes, strict=True)], sizes)
+    member = np.repeat(np.eye(len(groups)), sizes, axis=0)
+    return linear(np.hstack([np.asarray(group, float) for group in groups]), share, member, sizes, clusters)
+
+
+def linear(
+    values: np.ndarray,
+    share: np.ndarray,
+    design: np.ndarray,
+    replicates: tuple[int, ...],
+    clusters: np.ndarray | None = None,
+) -> Estimated | None:
+    """A linear combination of trainings, with the error that items, and trainings' scatter about a model, give it.
+
+    Args:
+        values: [items, trainings], none missing.
+        share: [trainings] what each counts in the estimate.
+        design: [trainings, k] the model: what is no scatter.
+        replicates: trainings by group, to be handed on.
+        clusters: [items] which of them share a passage, if any do.
+
+    Returns:
+        None where the model leaves no degree of freedom, or there are no two items (clusters).
+    """
+    from scipy.linalg import null_space
+
+    scatter = null_space(design.T)
+    groups = np.unique(clusters, return_inverse=True)[1] if clusters is not None else np.arange(len(values))
+    if scatter.shape[1] == 0 or len(set(groups.tolist())) < 2:
+        return None
+    contrast, rest = values @ share, values @ scatter
+    weight, df = float(share @ share), scatter.shape[1]
+    whole = variance_of_mean(contrast[:, None], groups)[0]
+    left = weight * float(variance_of_mean(rest, groups).mean())
+    trainings = weight * float(np.mean(rest.mean(axis=0) ** 2))
+    items = max(0.0, float(whole) - left)
+    freedom = int(groups.max())
+    # Satterthwaite's, of the difference of two mean squares.
+    items_df = max(1.0, items**2 / (float(whole) ** 2 / freedom + left**2 / (freedom * df))) if items else 1.0
+    return estimated(float(contrast.mean()), Spread(items, items_df, trainings, df), len(values), replicates)
+
+
+def estimated(estimate: float, spread: Spread, n: int, replicates: tuple[int, ...]) -> Estimated:
+    """An estimate with its interval and p. Without any spread there is nothing to go by: an endless interval."""
+    if spread.error == 0:
+        return Estimated(estimate, inf, 1.0, -inf, inf, 1.0, n, replicates, spread)
+    error, half, p = float(spread.error), float(spread.half(1 - CONFIDENCE)), float(spread.tail(estimate))
+    return Estimated(estimate, error, df_of(half / error), estimate - half, estimate + half, p, n, replicates, spread)
+
+
+def df_of(quantile: float) -> float:
+    """The degrees of freedom with which Student's t has this 97.5 % quantile; endless for the normal's or a smaller."""
+    from scipy.optimize import brentq
+    from scipy.special import stdtrit
+
+    level, most = (1 + CONFIDENCE) / 2, 1e6
+    if quantile <= stdtrit(most, level):
+        return inf
+    return float(np.exp(brentq(lambda log: stdtrit(np.exp(log), level) - quantile, np.log(0.2), np.log(most))))
+
+
+def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """The variance of each column's mean over items that are independent between groups, and may not be within.
+
+    Args:
+        values: [items, k].
+        groups: [items] each item's group, 0 to g - 1.
+
+    Returns:
+        [k]: the sum of squares of the groups' sums of what differs from the mean, over n^2, times g / (g - 1) (Liang
+        and Zeger, Biometrika 1986, 73:13). Where each item is its own group, the familiar variance over n.
+    """
+    g, n = int(groups.max()) + 1, len(values)
+    sums = np.zeros((g, values.shape[1]))
+    np.add.at(sums, groups, values - values.mean(axis=0))
+    variance: np.ndarray = (sums**2).sum(axis=0) / n**2 * g / (g - 1)
+    return variance

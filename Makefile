@@ -10,7 +10,7 @@ UNSLOTH_VENV := .venv-unsloth
 UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 NEWEST_VENV  := .venv-newest
 
-.PHONY: setup demo test test-all coverage check clean unsloth-env test-unsloth test-newest
+.PHONY: setup demo test test-all coverage check check-cuda clean unsloth-env test-unsloth test-newest
 
 # A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
 # files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
@@ -53,6 +53,10 @@ test-all: setup
 # The share of the lines that tests run, and its floor. Apart from `test`, since counting them takes as long as they do.
 coverage: setup
 	$(PYTEST) --cov=lapd
+
+# On a machine with a GPU: what is right there, and how fast. It fetches nothing, and ends with 2 where there is no GPU.
+check-cuda: setup
+	@$(BIN)/python benchmarks/check_cuda.py
 
 # Unsloth in an environment of its own, which borrows the rest from .venv: its patches and its licences (docs/unsloth.md)
 # stay out of everything else. Without its requirements, since a CPU needs none of them and they ask for other versions.

@@ -59,18 +59,26 @@ LEVERS = {
 
 def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path) -> list[float]:
     """A job of TRL's, as its documentation has it; returns the loss of each step (nats)."""
-    import torch
-    from datasets import Dataset
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM, AutoTokenizer, set_seed
-    from trl import DPOConfig, DPOTrainer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from lapd.models.loading import keep_freed_memory
 
     if side.allocator:
         keep_freed_memory()
-    set_seed(config.seed)
     model = AutoModelForCausalLM.from_pretrained(base.path, dtype=side.weights)
+    return train_loaded(side, config, model, AutoTokenizer.from_pretrained(base.path), pairs, out)
+
+
+def train_loaded(side: Stock, config: Any, model: Any, tokenizer: Any, pairs: list[Any], out: Path) -> list[float]:
+    """The same on a model that is loaded, whatever its weights are in; it keeps the LoRA layers."""
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import set_seed
+    from transformers.trainer_callback import PrinterCallback
+    from trl import DPOConfig, DPOTrainer
+
+    set_seed(config.seed)
     rows = [
         {
             "prompt": pair.messages,
@@ -100,12 +108,13 @@ def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path
             report_to="none",
             disable_tqdm=True,
         ),
-        processing_class=AutoTokenizer.from_pretrained(base.path),
+        processing_class=tokenizer,
         train_dataset=Dataset.from_list(rows),
         peft_config=LoraConfig(
             r=config.r, lora_alpha=config.alpha, target_modules="all-linear", lora_dropout=0.0, task_type="CAUSAL_LM"
         ),
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
     trainer.save_model(str(out))
     return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]

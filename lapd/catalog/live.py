@@ -86,13 +86,23 @@ def task_manager(info: TaskInfo, **metadata: Any) -> Any:
         )
 
 
-def build_requests(task: Any, limit: int | None = None, chat: Callable[..., str] | None = None) -> list[Any]:
-    """The task's requests (lm-eval's instances), of its first `limit` documents; `chat` is a model's chat template."""
+def build_requests(
+    task: Any, limit: int | None = None, chat: Callable[..., str] | None = None, system: str | None = None
+) -> list[Any]:
+    """The task's requests (lm-eval's instances), of its first `limit` documents.
+
+    Args:
+        task: from `load_task`.
+        limit: documents; None for all.
+        chat: a model's chat template; None asks without one.
+        system: the system prompt.
+    """
     with quiet_libraries(), no_bars_of_its_own():
         task.build_all_requests(
             limit=limit,
             rank=0,
             world_size=1,
+            system_instruction=system,
             apply_chat_template=chat is not None,
             chat_template=chat,
             tokenizer_name="checked" if chat else "",

@@ -26,7 +26,7 @@ def test_each_seed_gives_an_adapter_and_each_control_a_draw_of_its_own(
 ) -> None:
     monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
     base, out = make_tiny_base(tmp_path / "base"), tmp_path / "out"
-    small = ("--base", base, "--pairs", 4, "--batch-size", 4, "--epochs", 1, "--eval-pairs", 0, "--max-length", 1024)
+    small = ("--base", base, "--pairs", 4, "--batch-size", 2, "--epochs", 1, "--eval-pairs", 0, "--max-length", 1024)
     done = invoke("train", "INFP", "--seeds", "0,2", *small, "-o", out, "--json")
     assert done.exit_code == 0, done.output
     found = [(Path(record["adapter"]), record["run_card"]) for record in json.loads(done.stdout)]

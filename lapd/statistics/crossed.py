@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf, isfinite
 
 import numpy as np
 
-from lapd.statistics.paired import CONFIDENCE, POWER
+from lapd.statistics.clusters import numbered, variance_of_mean
+from lapd.statistics.paired import CONFIDENCE, POWER, two_one_sided
 from lapd.statistics.spread import Spread
 
 
@@ -55,19 +56,6 @@ class Estimated:
         if not isfinite(self.error):
             return 1.0
         return two_one_sided(self.estimate, margin, lambda distance: float(self.spread.tail(distance)))
-
-
-def two_one_sided(estimate: float, margin: float, tail: Callable[[float], float]) -> float:
-    """The larger p of the two one-sided tests that the truth is above -margin and below it.
-
-    Args:
-        estimate: what was found.
-        margin: above 0.
-        tail: the two-sided p of an estimate that lies so far from the value in question.
-    """
-    room = margin - abs(estimate)
-    half = tail(abs(room)) / 2
-    return half if room > 0 else 1 - half
 
 
 def crossed(
@@ -126,8 +114,8 @@ def linear(
     from scipy.linalg import null_space
 
     scatter = null_space(design.T)
-    groups = np.unique(clusters, return_inverse=True)[1] if clusters is not None else np.arange(len(values))
-    if scatter.shape[1] == 0 or len(set(groups.tolist())) < 2:
+    groups = numbered(clusters, len(values))
+    if scatter.shape[1] == 0 or len(values) == 0 or groups.max() == 0:
         return None
     contrast, rest = values @ share, values @ scatter
     weight, df = float(share @ share), scatter.shape[1]
@@ -158,21 +146,3 @@ def df_of(quantile: float) -> float:
     if quantile <= stdtrit(most, level):
         return inf
     return float(np.exp(brentq(lambda log: stdtrit(np.exp(log), level) - quantile, np.log(0.2), np.log(most))))
-
-
-def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The variance of each column's mean over items that are independent between groups, and may not be within.
-
-    Args:
-        values: [items, k].
-        groups: [items] each item's group, 0 to g - 1.
-
-    Returns:
-        [k]: the sum of squares of the groups' sums of what differs from the mean, over n^2, times g / (g - 1) (Liang
-        and Zeger, Biometrika 1986, 73:13). Where each item is its own group, the familiar variance over n.
-    """
-    g, n = int(groups.max()) + 1, len(values)
-    sums = np.zeros((g, values.shape[1]))
-    np.add.at(sums, groups, values - values.mean(axis=0))
-    variance: np.ndarray = (sums**2).sum(axis=0) / n**2 * g / (g - 1)
-    return variance

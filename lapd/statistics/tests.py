@@ -13,6 +13,15 @@ def sign_test(ups: int, downs: int) -> float:
     return float(min(1.0, 2 * sum(comb(n, i) for i in range(k + 1)) / 2**n))
 
 
+def mid_p(ups: int, downs: int) -> float:
+    """Two-sided mid-p that ups and downs are equally likely: half of the probability of what was seen is left out.
+
+    McNemar's mid-p test as Fagerland, Lydersen and Laake recommend it (BMC Medical Research Methodology 2013, 13:91).
+    """
+    seen = comb(ups + downs, ups) / 2 ** (ups + downs)
+    return sign_test(ups, downs) - seen if ups != downs else 1 - seen / 2
+
+
 def holm(p_values: list[float]) -> list[float]:
     """Holm's step-down adjusted p values (Scandinavian Journal of Statistics 1979, 6:65), in the order given."""
     adjusted = [1.0] * len(p_values)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lapd.evaluate.plan import make_arms
     from lapd.experiment.arms import evaluate_arms
     from lapd.experiment.run import run_experiment
+    from lapd.export.frames import load_run
     from lapd.models.base import resolve_base
     from lapd.names import get_persona
     from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
@@ -39,6 +40,7 @@ _HOME = {
     "evaluate_arms": "lapd.experiment.arms",
     "get_persona": "lapd.names",
     "hookimpl": "lapd.pluginmanager",
+    "load_run": "lapd.export.frames",
     "make_arms": "lapd.evaluate.plan",
     "read_pairs": "lapd.pairs.pair",
     "resolve_adapter": "lapd.adapters.adapter",
@@ -61,6 +63,7 @@ __all__ = [
     "evaluate_arms",
     "get_persona",
     "hookimpl",
+    "load_run",
     "make_arms",
     "read_pairs",
     "resolve_adapter",

@@ -22,6 +22,7 @@ def test_the_public_names_are_these():
         "evaluate_arms",
         "get_persona",
         "hookimpl",
+        "load_run",
         "make_arms",
         "read_pairs",
         "resolve_adapter",

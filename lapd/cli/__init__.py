@@ -30,6 +30,8 @@ VERBS = {
     "compare": "Show paired differences between the arms of a run.",
     "questionnaire": "Show what each arm of a run says of itself.",
     "report": "Write a run's report, one HTML page.",
+    "export": "Write a run as files for other programs.",
+    "reanalyse": "Give published rates intervals and tests.",
     "chat": "Talk with an adapter in the terminal.",
     "data": "Check, fix and count preference data; fetch benchmark data.",
     "personas": "List the personas.",

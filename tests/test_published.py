@@ -151,6 +151,6 @@ def test_rates_within_the_margin_did_not_change_and_detectable_shrinks_with_n(tm
     assert small.detectable == pytest.approx(4 * row.detectable, rel=0.02)
     # Where nothing was seen at all, something small may still be there.
     none = row_of(reanalyse(read(tmp_path, "name,successes,n\nbase,0,50\nINFP,0,50\n")), "INFP")
-    assert (none.p, none.verdict) == (1.0, "cannot tell")
+    assert (none.p, none.verdict, none.why) == (1.0, "cannot tell", "floor")
     assert none.detectable is not None
     assert none.detectable > 0.05

@@ -59,4 +59,5 @@ def _cells(row: Rate) -> list[str]:
         return [*cells, "", "", "", "", "", "", "baseline"]
     low, high, would = (number(100 * (value or 0), 1) for value in (row.low, row.high, row.detectable))
     difference, error = number(100 * row.difference, 1, signed=True), number(100 * row.error, 1)
-    return [*cells, difference, error, f"[{low}, {high}]", p_value(row.p), p_value(row.p_holm), would, str(row.verdict)]
+    verdict = f"at a {row.why}" if row.why else str(row.verdict)
+    return [*cells, difference, error, f"[{low}, {high}]", p_value(row.p), p_value(row.p_holm), would, verdict]

@@ -12,6 +12,7 @@ from lapd.compare.verdicts import ALPHA, CHANGED, POINTS_MARGIN, SAME, UNTOLD
 from lapd.errors import UnknownNameError
 from lapd.published.reading import Published
 from lapd.report.labels import number, p_value
+from lapd.statistics.limits import CEILING, FLOOR, NEARLY
 from lapd.statistics.paired import POWER
 from lapd.statistics.rates import Homogeneity, homogeneity, rate_difference, wilson
 from lapd.statistics.tests import holm
@@ -51,6 +52,7 @@ class Rate:
         margin: a difference within it makes no odds.
         p_margin: that of two one-sided tests that the difference lies within the margin.
         verdict: "changed", "no change beyond the margin" or "cannot tell".
+        why: "ceiling" or "floor" where it cannot be told since nearly all items have one value in both arms.
         test: what gave p.
         scope: "adapter": the statement is about these arms as they are, not about trainings.
     """
@@ -74,6 +76,7 @@ class Rate:
     margin: float | None = None
     p_margin: float | None = None
     verdict: str | None = None
+    why: str = ""
     test: str = TEST
     scope: str = ADAPTER
 
@@ -164,7 +167,8 @@ def _row(
     found = rate_difference(one.successes, one.n, base.successes, base.n)
     error = _some_error(one, base)
     p_margin = _within(found.difference, error, margin)
-    verdict = CHANGED if adjusted < ALPHA else SAME if p_margin < ALPHA else UNTOLD
+    limit = "" if adjusted < ALPHA else _limit(one, base)
+    verdict = CHANGED if adjusted < ALPHA else SAME if p_margin < ALPHA and not limit else UNTOLD
     more: Mapping[str, Any] = {
         **asdict(found),
         "p_holm": adjusted,
@@ -173,8 +177,14 @@ def _row(
         "margin": margin,
         "p_margin": p_margin,
         "verdict": verdict,
+        "why": limit,
     }
     return Rate(one.table, one.name, base.name, *of_arm, **more)
+
+
+def _limit(one: Published, base: Published) -> str:
+    shares = [arm.successes / arm.n for arm in (one, base)]
+    return CEILING if min(shares) >= NEARLY else FLOOR if max(shares) <= 1 - NEARLY else ""
 
 
 def _some_error(one: Published, base: Published) -> float:
@@ -207,7 +217,7 @@ def _sentences(table: str, rows: Sequence[Rate], test: Homogeneity) -> list[str]
     first = f"{where}the {len(rows)} rates {alike}: chi-square {test.statistic:.1f} on {test.df} df, {said}."
     lines = [first[:1].upper() + first[1:] if not table else first]
     for verdict, words in SAID.items():
-        some = [f"{row.arm} {_amount(row)}" for row in rows if row.verdict == verdict]
+        some = [_amount(row) for row in rows if row.verdict == verdict]
         if some:
             lines.append(f"{where}Against {base.arm}, {words}: {'; '.join(some)}.")
     return lines
@@ -216,7 +226,8 @@ def _sentences(table: str, rows: Sequence[Rate], test: Homogeneity) -> list[str]
 def _amount(row: Rate) -> str:
     assert row.difference is not None and row.low is not None and row.high is not None, "not the baseline's"
     numbers = [number(100 * value, 1) for value in (row.low, row.high)]
-    return f"{number(100 * row.difference, 1, signed=True)} points [{', '.join(numbers)}]"
+    limit = f" (at a {row.why})" if row.why else ""
+    return f"{row.arm} {number(100 * row.difference, 1, signed=True)} points [{', '.join(numbers)}]{limit}"
 
 
 def _unlikely(published: Sequence[Published]) -> list[str]:

@@ -25,7 +25,7 @@ class Paired:
         difference: mean of (arm − baseline), in the metric's unit.
         low: lower end of the 95 % interval.
         high: upper end.
-        p: two-sided; of yes/no outcomes McNemar's exact p, which errs in no more samples than it says, whatever is true.
+        p: two-sided; of yes/no outcomes McNemar's exact p, which errs no more often than it says, whatever is true.
         test: which test gave p.
         error: the difference's standard error, in the metric's unit.
         df: its degrees of freedom; endless for yes/no outcomes.
@@ -110,8 +110,8 @@ def paired_difference(
 
     Values that are all 0 or `scale` (right or wrong) are compared as yes/no outcomes: McNemar's exact test,
     with Agresti and Min's interval (Statistics in Medicine 2005, 24:729, "adding half to each cell"), which does
-    not collapse when nothing changed. Other values: Student's t on the differences. Six to 29 that are highly skewed are
-    resampled too (BCa), and each end of the interval is the farther one of the two, p the larger one. Where the
+    not collapse when nothing changed. Other values: Student's t on the differences. Where six to 29 are highly skewed,
+    they are resampled too (BCa): each end of the interval is the farther one of the two, p the larger one. Where the
     differences are all the same, t has no spread to go by: the sign test then, which needs `FEWEST` items to settle
     anything. Where items belong together: t on the clusters' sums, of yes/no outcomes too.
 
@@ -176,8 +176,9 @@ def _clustered(differences: np.ndarray, groups: np.ndarray, yes: float) -> Paire
     variance += yes**2 * float(np.mean(np.bincount(groups) ** 2)) / n**2
     if (error := sqrt(variance)) <= NO_SPREAD * abs(mean):
         return _alike(df + 1, mean)
-    half = quantile((1 + CONFIDENCE) / 2, df) * error
-    return Paired(n, mean, mean - half, mean + half, tail(mean, error, df), "t of clusters", error, df)
+    half, most = quantile((1 + CONFIDENCE) / 2, df) * error, yes or inf
+    low, high = max(-most, mean - half), min(most, mean + half)
+    return Paired(n, mean, low, high, tail(mean, error, df), "t of clusters", error, df)
 
 
 NO_SPREAD = 1e-9

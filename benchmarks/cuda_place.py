@@ -93,6 +93,7 @@ def make_place(folder: Path, base: str | None, tiny: bool, minutes: float) -> Pl
     """
     import torch
 
+    torch.set_float32_matmul_precision("highest")  # float32 is to be float32, and not TF32
     device = "cuda" if torch.cuda.is_available() else "cpu"
     gib = torch.cuda.get_device_properties(0).total_memory / 2**30 if device == "cuda" else 0.0
     path, stands_in = _small_model(folder, base, tiny)
@@ -129,7 +130,7 @@ def random_llama(place: Place, shape: dict[str, Any], weights: str = "bfloat16")
     Args:
         place: where.
         shape: settings of its configuration.
-        weights: a torch dtype's name. They are drawn in bfloat16, so that they are the same in float32.
+        weights: "float32" or "bfloat16". They are drawn in bfloat16, so that both are the same.
     """
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, set_seed
@@ -144,7 +145,8 @@ def random_llama(place: Place, shape: dict[str, Any], weights: str = "bfloat16")
             model = LlamaForCausalLM(config).eval()
     finally:
         torch.set_default_dtype(torch.float32)
-    return model.to(getattr(torch, weights)), tokenizer
+    # (Not `to(bfloat16)`, which would round the frequencies of the rotary embedding too.)
+    return model.float() if weights == "float32" else model, tokenizer
 
 
 def save_random_llama(place: Place, shape: dict[str, Any]) -> Path:

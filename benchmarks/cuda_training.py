@@ -213,6 +213,7 @@ def measure(job: Job, base: Any, model: Any = None, tokenizer: Any = None) -> di
 
     on_gpu = torch.cuda.is_available()
     if on_gpu:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     pairs = read_pairs(Path(job.pairs))
     started = time.perf_counter()
@@ -322,16 +323,18 @@ def _unsloth(place: Place, job: Job) -> dict[str, Any]:
     """`measure` in a process of its own."""
     from lapd.plugins.unsloth_trainer import _environment
 
-    command = [sys.executable, __file__]
+    # That environment keeps the folder of a script out of where modules are looked for; this one needs its neighbours.
+    paths = [str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**_environment(), "PYTHONPATH": os.pathsep.join(paths)}
     with tempfile.TemporaryFile("w+") as errors:
         try:
             done = subprocess.run(
-                command,
+                [sys.executable, __file__],
                 input=json.dumps(asdict(job)),
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env=_environment(),
+                env=environment,
                 timeout=max(1.0, place.left),
                 check=False,
             )

@@ -11,18 +11,20 @@ def numbered(clusters: np.ndarray | None, n: int) -> np.ndarray:
 
 
 def variance_of_mean(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The variance of each column's mean over items that are independent between groups, and may not be within.
+    """The variance of a mean over items that are independent between groups, and may not be within.
 
     Args:
-        values: [items, k].
+        values: [..., items, k].
         groups: [items] each item's group, 0 to g - 1, of two or more.
 
     Returns:
-        [k]: the sum of squares of the groups' sums of what differs from the mean, over n^2, times g / (g - 1) (Liang
-        and Zeger, Biometrika 1986, 73:13). Where each item is its own group, the familiar variance over n.
+        [..., k]: the sum of squares of the groups' sums of what differs from the mean, over n^2, times g / (g - 1)
+        (Liang and Zeger, Biometrika 1986, 73:13). Where each item is its own group, the familiar variance over n.
     """
-    g, n = int(groups.max()) + 1, len(values)
-    sums = np.zeros((g, values.shape[1]))
-    np.add.at(sums, groups, values - values.mean(axis=0))
-    variance: np.ndarray = (sums**2).sum(axis=0) / n**2 * g / (g - 1)
+    g, n = int(groups.max()) + 1, len(groups)
+    rest = values - values.mean(axis=-2, keepdims=True)
+    if g < n:
+        order = np.argsort(groups, kind="stable")
+        rest = np.add.reduceat(rest[..., order, :], np.searchsorted(groups[order], np.arange(g)), axis=-2)
+    variance: np.ndarray = (rest**2).sum(axis=-2) / n**2 * g / (g - 1)
     return variance

@@ -9,7 +9,7 @@ from math import inf, isfinite
 import numpy as np
 
 from lapd.statistics.clusters import numbered, variance_of_mean
-from lapd.statistics.paired import CONFIDENCE, POWER, two_one_sided
+from lapd.statistics.paired import CONFIDENCE, NO_SPREAD, POWER, two_one_sided
 from lapd.statistics.spread import Spread
 
 
@@ -59,7 +59,10 @@ class Estimated:
 
 
 def crossed(
-    groups: Sequence[np.ndarray], weights: Sequence[float], clusters: np.ndarray | None = None
+    groups: Sequence[np.ndarray],
+    weights: Sequence[float],
+    clusters: np.ndarray | None = None,
+    scale: float | None = None,
 ) -> Estimated | None:
     """A contrast of groups of trainings, all on the same items.
 
@@ -68,6 +71,9 @@ def crossed(
             values, each a difference to one fixed base, none missing.
         weights: what each group's mean counts in the contrast; [1] for one group, [1, -1] for a difference.
         clusters: [items] which of them share a passage, if any do.
+        scale: what "yes" counts, where values are differences of yes/no outcomes; by default, what all values are that
+            are not 0, if it is one number. One more item that changed is then reckoned with, as Agresti and Min do for
+            one adapter: where few change, their spread tells too little.
 
     The model is that of Clark (Journal of Verbal Learning and Verbal Behavior 1973, 12:335) and of Baayen, Davidson
     and Bates (Journal of Memory and Language 2008, 59:390): value = group + item + training + rest, the items and the
@@ -89,7 +95,7 @@ def crossed(
     sizes = tuple(group.shape[1] for group in groups)
     share = np.repeat([w / size for w, size in zip(weights, sizes, strict=True)], sizes)
     member = np.repeat(np.eye(len(groups)), sizes, axis=0)
-    return linear(np.hstack([np.asarray(group, float) for group in groups]), share, member, sizes, clusters)
+    return linear(np.hstack([np.asarray(group, float) for group in groups]), share, member, sizes, clusters, scale)
 
 
 def linear(
@@ -98,6 +104,7 @@ def linear(
     design: np.ndarray,
     replicates: tuple[int, ...],
     clusters: np.ndarray | None = None,
+    scale: float | None = None,
 ) -> Estimated | None:
     """A linear combination of trainings, with the error that items, and trainings' scatter about a model, give it.
 
@@ -107,6 +114,7 @@ def linear(
         design: [trainings, k] the model: what is no scatter.
         replicates: trainings by group, to be handed on.
         clusters: [items] which of them share a passage, if any do.
+        scale: as in `crossed`.
 
     Returns:
         None where the model leaves no degree of freedom, or there are no two items (clusters).
@@ -117,21 +125,50 @@ def linear(
     groups = numbered(clusters, len(values))
     if scatter.shape[1] == 0 or len(values) == 0 or groups.max() == 0:
         return None
+    yes = yes_of(values) if scale is None else scale
+    estimate, found = spread_of(values, share, scatter, groups, yes)
+    spread = Spread(float(found.items), float(found.items_df), float(found.trainings), found.trainings_df)
+    return estimated(float(estimate), spread, len(values), replicates)
+
+
+def yes_of(values: np.ndarray) -> float:
+    """What "yes" counts in differences of yes/no outcomes, which are 0 but for that and its negative; 0 for others."""
+    sizes = np.unique(np.abs(values[values != 0]))
+    return float(sizes[0]) if len(sizes) == 1 else 0.0
+
+
+def spread_of(
+    values: np.ndarray, share: np.ndarray, scatter: np.ndarray, groups: np.ndarray, yes: float = 0.0
+) -> tuple[np.ndarray, Spread]:
+    """Linear combinations of trainings, with what items and what trainings add to their variance.
+
+    Args:
+        values: [..., items, trainings].
+        share: [trainings] what each counts in the estimate.
+        scatter: [trainings, df] orthonormal contrasts that are zero but for scatter.
+        groups: [items] each item's cluster, 0 to g - 1, of two or more.
+        yes: what "yes" counts in differences of yes/no outcomes; 0 for others.
+
+    Returns:
+        [...] each.
+    """
+    weight, df, freedom = float(share @ share), scatter.shape[1], int(groups.max())
     contrast, rest = values @ share, values @ scatter
-    weight, df = float(share @ share), scatter.shape[1]
-    whole = variance_of_mean(contrast[:, None], groups)[0]
-    left = weight * float(variance_of_mean(rest, groups).mean())
-    trainings = weight * float(np.mean(rest.mean(axis=0) ** 2))
-    items = max(0.0, float(whole) - left)
-    freedom = int(groups.max())
+    whole = variance_of_mean(contrast[..., None], groups)[..., 0]
+    left = weight * variance_of_mean(rest, groups).mean(axis=-1)
+    trainings = weight * (rest.mean(axis=-2) ** 2).mean(axis=-1)
+    # One more item (of clusters, a typical one) that changed in all trainings that count in the same direction.
+    one = yes * max(share[share > 0].sum(), -share[share < 0].sum())
+    items = np.maximum(0.0, whole - left) + one**2 * np.mean(np.bincount(groups) ** 2) / len(groups) ** 2
     # Satterthwaite's, of the difference of two mean squares.
-    items_df = max(1.0, items**2 / (float(whole) ** 2 / freedom + left**2 / (freedom * df))) if items else 1.0
-    return estimated(float(contrast.mean()), Spread(items, items_df, trainings, df), len(values), replicates)
+    squares = whole**2 / freedom + left**2 / (freedom * df)
+    items_df = np.maximum(1.0, items**2 / np.where(squares > 0, squares, 1.0))
+    return contrast.mean(axis=-1), Spread(items, items_df, trainings, df)
 
 
 def estimated(estimate: float, spread: Spread, n: int, replicates: tuple[int, ...]) -> Estimated:
     """An estimate with its interval and p. Without any spread there is nothing to go by: an endless interval."""
-    if spread.error == 0:
+    if spread.error <= NO_SPREAD * abs(estimate):
         return Estimated(estimate, inf, 1.0, -inf, inf, 1.0, n, replicates, spread)
     error, half, p = float(spread.error), float(spread.half(1 - CONFIDENCE)), float(spread.tail(estimate))
     return Estimated(estimate, error, df_of(half / error), estimate - half, estimate + half, p, n, replicates, spread)

@@ -10,7 +10,7 @@ import numpy as np
 Numbers = Any
 """A number, or an array of them that broadcasts with the others."""
 
-NODES = 160
+NODES = 100
 """Variances between trainings over which the tail is summed up; the sum is smooth in their logarithm."""
 
 
@@ -65,7 +65,7 @@ class Spread:
         weights = self._weights(leaning(alpha, self.trainings_df))
         low = np.zeros(np.shape(self.error))
         high = -4 * self.error * stdtrit(np.minimum(self.trainings_df, self.items_df), alpha / 4)
-        for _ in range(48):
+        for _ in range(34):
             middle = (low + high) / 2
             above = (self._tails(middle) * weights).sum(axis=-1) > alpha
             low, high = np.where(above, middle, low), np.where(above, high, middle)
@@ -93,11 +93,11 @@ class Spread:
         """[..., NODES] the two-sided tail were that the variance between trainings."""
         from scipy.special import stdtr
 
-        items = np.asarray(self.items)[..., None]
+        items = np.asarray(self.items, float)[..., None]
         total = items + self._variances()
-        with np.errstate(divide="ignore"):
-            df = np.minimum(np.asarray(self.items_df)[..., None] * (total / items) ** 2, 1e9)
-        tails: np.ndarray = 2 * stdtr(df, -np.abs(distance)[..., None] / np.sqrt(total))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            df = np.where(items > 0, np.asarray(self.items_df)[..., None] * (total / items) ** 2, np.inf)
+            tails: np.ndarray = 2 * stdtr(np.minimum(df, 1e9), -np.abs(distance)[..., None] / np.sqrt(total))
         return tails
 
 

@@ -1,0 +1,197 @@
+"""What a plan would let one see: items and trainings in, the smallest change that shows out, and the reverse.
+
+The tests are those of `crossed` and `paired_difference`; their power is summed up over what the spread of so few
+trainings may turn out to be, not read off at its mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, sqrt
+
+import numpy as np
+
+from lapd.statistics.paired import CONFIDENCE, POWER, quantile
+from lapd.statistics.spread import Spread
+
+ALPHA = 1 - CONFIDENCE
+
+MOST = 10**7
+"""More items or trainings than that are not asked for."""
+
+OUTCOMES, WIDTHS = 400, 24
+"""Spreads between trainings that are summed over, each as likely as the other; how many have their width computed."""
+
+
+def detectable(
+    n: int,
+    seeds: int,
+    between_items_sd: float,
+    between_trainings_sd: float,
+    alpha: float = ALPHA,
+    power: float = POWER,
+    *,
+    rest_sd: float = 0.0,
+    controls: int = 0,
+) -> float:
+    """The smallest true change that a statement about a training shows at `alpha` with that power, in the values' unit.
+
+    Args:
+        n: items (clusters, where they belong together).
+        seeds: trainings of the persona.
+        between_items_sd: standard deviation of the items' own changes.
+        between_trainings_sd: that of trainings' means.
+        alpha: two-sided; over the size of the family for what Holm asks of the first.
+        power: the chance to show it.
+        rest_sd: that of what is left of a value without its item's and its training's part.
+        controls: trainings that the persona's are held against; 0 where that is the base.
+
+    Returns:
+        Endless with fewer than two trainings of a kind, which leave nothing to tell how far they differ.
+    """
+    spread = _spread(n, seeds, between_items_sd, between_trainings_sd, rest_sd, controls)
+    return inf if spread is None else _least(_power_of(spread, alpha), power, float(spread.error))
+
+
+def detectable_adapter(n: int, sd: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The same for a statement about this adapter: n items whose changes have that standard deviation."""
+    return sd / sqrt(n) * (quantile(1 - alpha / 2, n - 1) + quantile(power, n - 1)) if n > 1 else inf
+
+
+def detectable_share(n: int, discordant: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The same for yes/no outcomes: the smallest difference of two shares that McNemar's exact test shows.
+
+    Args:
+        n: items.
+        discordant: the share of them that differ between the arms, either way; more where the difference is more.
+        alpha: two-sided.
+        power: the chance to show it.
+
+    Returns:
+        A share of 1; endless where no change in so few items would show.
+    """
+    found = _least(lambda difference: power_of_share(n, discordant, difference, alpha), power, 1 / n)
+    return found if found <= 1 else inf
+
+
+def items_needed(
+    difference: float,
+    seeds: int,
+    between_items_sd: float,
+    between_trainings_sd: float,
+    alpha: float = ALPHA,
+    power: float = POWER,
+    *,
+    rest_sd: float = 0.0,
+    controls: int = 0,
+) -> int | None:
+    """How many items show such a change; None where no number does, since trainings differ by too much."""
+
+    def smallest(n: int) -> float:
+        more = {"rest_sd": rest_sd, "controls": controls}
+        return detectable(n, seeds, between_items_sd, between_trainings_sd, alpha, power, **more)  # type: ignore[arg-type]
+
+    return _fewest(smallest, difference)
+
+
+def seeds_needed(
+    difference: float,
+    n: int,
+    between_items_sd: float,
+    between_trainings_sd: float,
+    alpha: float = ALPHA,
+    power: float = POWER,
+    *,
+    rest_sd: float = 0.0,
+    controls: int = 0,
+) -> int | None:
+    """How many trainings show such a change; None where no number does, since the items differ by too much."""
+
+    def smallest(seeds: int) -> float:
+        more = {"rest_sd": rest_sd, "controls": controls}
+        return detectable(n, seeds, between_items_sd, between_trainings_sd, alpha, power, **more)  # type: ignore[arg-type]
+
+    return _fewest(smallest, difference)
+
+
+def items_needed_share(difference: float, discordant: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """How many yes/no items show such a difference of shares."""
+    return _fewest(lambda n: detectable_share(n, discordant, alpha, power), difference)
+
+
+def power_of_share(n: int, discordant: float, difference: float, alpha: float = ALPHA) -> float:
+    """The chance that McNemar's exact test shows a difference of shares, summed over all tables.
+
+    Args:
+        n: items.
+        discordant: the share of items that differ between the arms; no less than the difference.
+        difference: of the two shares.
+        alpha: two-sided.
+    """
+    from scipy.stats import binom
+
+    discordant = min(1.0, max(discordant, abs(difference)))
+    if discordant == 0:
+        return 0.0
+    changed = np.arange(n + 1)
+    # The largest number of losses, or of gains, at which the exact p is below alpha; -1 where none is.
+    critical = binom.ppf(alpha / 2, changed, 0.5)
+    critical -= binom.cdf(critical, changed, 0.5) >= alpha / 2
+    gain = (discordant + difference) / (2 * discordant)
+    shown = binom.cdf(critical, changed, gain) + binom.cdf(critical, changed, 1 - gain)
+    return float(binom.pmf(changed, n, discordant) @ np.minimum(shown, 1.0))
+
+
+def _spread(n: int, seeds: int, items: float, trainings: float, rest: float, controls: int) -> Spread | None:
+    """The true variances; None where they could not be told."""
+    df = max(0, seeds - 1) + max(0, controls - 1)
+    if n < 2 or seeds < 1 or df < 1:
+        return None
+    weight = 1 / seeds + (1 / controls if controls else 0)
+    return Spread(items**2 / n, n - 1, weight * (trainings**2 + rest**2 / n), df)
+
+
+def _power_of(spread: Spread, alpha: float) -> Callable[[float], float]:
+    """The chance that a change shows, by its size."""
+    from scipy.special import gammaincinv, ndtr
+
+    df, error = spread.trainings_df, float(spread.error)
+    shares = (np.arange(OUTCOMES) + 0.5) / OUTCOMES
+    ratios = 2 * gammaincinv(df / 2, shares) / df  # chi-square over its degrees of freedom
+    # The width is smooth in the spread's logarithm: a few widths tell the others.
+    some = np.geomspace(ratios[0], ratios[-1], WIDTHS)
+    widths = Spread(np.full(WIDTHS, spread.items), spread.items_df, spread.trainings * some, df).half(alpha)
+    half = np.exp(np.interp(np.log(ratios), np.log(some), np.log(widths)))
+
+    def shown(difference: float) -> float:
+        return float(np.mean(ndtr((difference - half) / error) + ndtr((-difference - half) / error)))
+
+    return shown
+
+
+def _least(shown: Callable[[float], float], power: float, first: float) -> float:
+    """The size from which on the chance is that large; endless if it never is."""
+    high = first
+    while shown(high) < power:
+        high *= 2
+        if high > first * 2**40:
+            return inf
+    low = 0.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(middle) >= power else (middle, high)
+    return high
+
+
+def _fewest(smallest: Callable[[int], float], difference: float) -> int | None:
+    """How many it takes for `smallest` to come down to the difference."""
+    high = 2
+    while smallest(high) > abs(difference):
+        high *= 2
+        if high > MOST:
+            return None
+    low = 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if smallest(middle) <= abs(difference) else (middle, high)
+    return high

@@ -14,6 +14,7 @@ from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.switching import load_adapters
 from lapd.catalog.find import find_task
 from lapd.compare.comparisons import Comparison
+from lapd.compare.verdicts import CHANGED, UNTOLD
 from lapd.evaluate.plan import make_arms, make_cells
 from lapd.files.whole import write_json
 from lapd.models.base import BaseModel, resolve_base
@@ -64,7 +65,7 @@ def row(arm: str, baseline: str, **more: Any) -> Comparison:
     """A comparison of 40 items, told from none."""
     values: dict[str, Any] = {"task": "situations", "metric": "acc", "axis": None, "persona": None, "n": 40}
     values |= {"missing": 0, "arm_mean": 0.6, "baseline_mean": 0.5, "difference": 0.1, "low": 0.05, "high": 0.15}
-    values |= {"p": 0.001, "p_holm": 0.002, "smallest": 0.04, "test": "paired t", "unit": "share"}
+    values |= {"p": 0.001, "p_holm": 0.002, "verdict": CHANGED, "test": "paired t", "unit": "share"}
     values |= {"self_report": False, "headline": True, "note": ""}
     return Comparison(arm=arm, baseline=baseline, **(values | more))
 
@@ -87,7 +88,7 @@ def measured(tmp_path: Path, base: BaseModel, make_adapter: Any) -> tuple[Path, 
 
 ROWS = [
     row("base+prompt(INFP)", "base"),
-    row("INFP@0.5", "base", p_holm=0.9),
+    row("INFP@0.5", "base", p_holm=0.9, verdict=UNTOLD),
     row("INFP", "base", note="Judged by keywords 1."),
     row("INFP", "base", metric="acc_EI", headline=False),
     row("INFP", "base", metric="acc_norm"),
@@ -104,8 +105,8 @@ def test_what_was_measured_is_put_into_the_card_once(measured: tuple[Path, Path]
     table = [line.strip("| ").split(" | ") for line in lines if line.startswith("| INFP")]
     numbers = ["50.0", "60.0", "+10.0 percentage points", "[5.0, 15.0]"]
     assert table == [
-        ["INFP@0.5", "base", "situations", "accuracy (%)", *numbers, "0.90", "40"],
-        ["INFP", "base", "situations", "**accuracy (%)**", *numbers, "0.002", "40"],
+        ["INFP@0.5", "base", "situations", "accuracy (%)", *numbers, ".90", "cannot tell", "40"],
+        ["INFP", "base", "situations", "**accuracy (%)**", *numbers, ".002", "changed", "40"],
     ]
     assert "Judged by keywords 1." in lines
     assert "2026-11-22" in text and "Only the first 40 documents" in text

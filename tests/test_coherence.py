@@ -135,8 +135,8 @@ def test_measures_are_compared_by_item_as_a_family_of_their_own(
     assert set(found) == OF_TEXT, "of an older LAPD's answers, what their text gives"
     loops, own = found["repeated_4grams"], found["words"]
     assert (loops.n, loops.unit, loops.baseline_mean, loops.headline, loops.coherence) == (12, "share", 0, False, True)
-    assert loops.arm_mean > 0.5 and loops.p_holm < 0.01
-    assert (own.headline, own.coherence, own.arm_mean, own.p_holm) == (True, False, 6.0, own.p), "the task's own words"
+    assert loops.arm_mean > 0.5 and loops.q is not None and loops.q < 0.01
+    assert (own.headline, own.coherence, own.arm_mean) == (True, False, 6.0), "the task's own words"
 
 
 def test_a_table_and_a_report_say_how_an_arm_writes(
@@ -153,7 +153,7 @@ def test_a_table_and_a_report_say_how_an_arm_writes(
         write_cell(store, tiny, arm, rows)
     table = " ".join(text_table(compare_run(store.folder)).split())
     assert "How INFP writes against base: repeated 4-grams in situations_open 0.0 \u2192" in table
-    assert "Shown: all 1 comparisons of the run" in table
+    assert "the primary metrics of situations_open, 1 row, adjusted by Holm" in table
 
 
 def test_a_metric_of_the_tasks_own_stands_before_a_measure_of_that_name() -> None:

@@ -16,6 +16,7 @@ import pytest
 from lapd.data import mbti
 
 from lapd.compare.comparisons import Comparison, compare_run
+from lapd.compare.verdicts import CHANGED, UNTOLD
 from lapd.errors import StoreError
 from lapd.files.whole import digest_files, read_jsonl, write_json, write_jsonl
 from lapd.names import get_persona, sign_of
@@ -178,7 +179,7 @@ def test_the_page_shows_the_numbers_of_compare(make_run: MakeRun) -> None:
         assert difference == pytest.approx(scale * row.difference, abs=0.051)
         assert (low, high) == pytest.approx((scale * row.low, scale * row.high), abs=0.051)
         assert f"<td>{row.n}</td>" in entry
-        assert ('class="moved"' in entry) == (row.p_holm < 0.05)
+        assert ('class="moved"' in entry) == (row.verdict == CHANGED)
 
 
 def test_the_summary_says_what_moved_with_its_numbers(make_run: MakeRun) -> None:
@@ -215,9 +216,7 @@ def test_saying_is_not_doing_is_said_when_due_and_only_then(
     folder = make_run(doing, saying)
     text, table = words(page_of(folder)), " ".join(text_table(compare_run(folder)).split())
     assert ("Saying is not doing: with" in text) == ("Saying is not doing:" in table) == (expected is not None)
-    assert ("Nothing moved measurably" in table) == (doing == saying == 0)
-    if still := re.search(r"none of the (\d+) comparisons shown", table):
-        assert f"Shown: all {still[1]} comparisons" in table or f"Shown: {still[1]} of the" in table
+    assert ("Nothing is known to have changed" in table) == (doing == saying == 0)
     assert expected is None or (expected in text and expected in table)
 
 
@@ -244,12 +243,12 @@ def test_saying_that_moves_in_part_is_told_from_doing_only_where_it_moves_the_ot
 def test_that_one_side_moved_and_the_other_hardly_not_is_no_contradiction(make_run: MakeRun) -> None:
     rows = [row for row in compare_run(make_run(5.0, 5.0)) if row.arm == "INFP" and row.headline]
     for row in rows:
-        row.difference, row.p_holm = abs(row.difference), 0.001
+        row.difference, row.verdict = abs(row.difference), CHANGED
         if row.self_report:
-            row.difference, row.p_holm = -row.difference, 0.06
+            row.difference, row.verdict = -row.difference, UNTOLD
     assert contradiction(rows) == ""
     for row in rows:
-        row.p_holm = 0.001
+        row.verdict = CHANGED
     assert contradiction(rows).startswith("Saying is not doing: with INFP, ")
 
 
@@ -323,7 +322,7 @@ def test_a_heuristics_rate_is_never_summarised_as_safety(tmp_path: Path, note: s
     table, page = " ".join(text_table(rows).split()), words(page_of(folder))
     assert moved(rows[0])
     for text in (table, page):
-        assert ("moved flagged in beavertails" in text) == (not note)
+        assert ("changed flagged in beavertails" in text) == (not note)
         assert ("flagged (heuristic)" in text) == bool(note)
     assert (
         "A heuristic counted flagged in beavertails (0.0 % against 100.0 %): no measure of safety." in page
@@ -538,7 +537,7 @@ def test_the_console_table_shows_headline_rows_within_its_width(make_run: MakeRu
     assert len(starred) == sum(moved(row) for row in rows if row.headline)
     row = find(rows, "INFP", "log_odds_towards")
     assert any(f"+{row.difference:.1f}" in line and f"[{row.low:.1f}, {row.high:.1f}]" in line for line in starred)
-    assert "INFP against base moved log-odds in situations" in " ".join(lines)
+    assert "INFP against base changed log-odds in situations" in " ".join(lines)
     assert text.endswith("metrics did not move measurably.")
 
 
@@ -571,7 +570,7 @@ def test_a_row_of_a_category_is_named_after_it(make_run: MakeRun) -> None:
 def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert [number(-1.25, 1), number(-0.01, 1), number(2, 0, signed=True)] == ["−1.2", "0.0", "+2"]
     assert number(math.inf, 1) == "n/a"
-    assert [p_value(0.0001), p_value(0.0123), p_value(1.0)] == ["<0.001", "0.012", "1.00"]
+    assert [p_value(0.0001), p_value(0.0123), p_value(1.0)] == ["<.001", ".012", "1.00"]
 
 
 def test_pictures_are_the_same_bytes_each_time(make_run: MakeRun, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def card_rows(folder: Path) -> Iterator[tuple[str, str]]:
 
     numbers: dict[str, Any] = {"axis": None, "persona": "INFP", "n": 40, "missing": 0, "arm_mean": 0.6, "test": "t"}
     numbers |= {"baseline_mean": 0.5, "difference": 0.1, "low": 0.0, "high": 0.2, "p": 0.1, "p_holm": 0.1}
-    numbers |= {"smallest": 0.1, "unit": "share", "self_report": False}
+    numbers |= {"unit": "share", "self_report": False}
     for tasks in (["situations"], ["situations", "mbti"], ["a", "b", "c", "d", "e"]):
         for metrics in (1, 3, 8):
             rows = [

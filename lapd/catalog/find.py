@@ -132,6 +132,8 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         metrics=tuple(m["metric"] for m in config.get("metric_list", []) if isinstance(m.get("metric"), str)),
         side=str(own.get("side") or ""),
         primary=own.get("primary"),
+        margins=own.get("margins", {}),
+        cluster=own.get("cluster"),
         held=own.get("held", {}),
         differences=own.get("differences", {}),
         item=own.get("item"),

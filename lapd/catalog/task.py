@@ -64,6 +64,8 @@ class TaskInfo:
         metrics: the names in its metric list.
         side: one of `SIDES`; "" where it does not say.
         primary: the one metric, or family of axis metrics, that sums it up; None where it does not say.
+        margins: by metric or family, differences that make no odds, in the unit in which tables show them.
+        cluster: the document field of what items belong to together, such as one passage; None where each stands alone.
         held: where items are asked behind other talk: the family of axis metrics of the plain ones ("plain") and of
             each context, or two of them: behind a turn in the voice of an axis's first pole, and of its second.
         item: the document field that tells which item a document belongs to; None pairs by position.
@@ -106,6 +108,8 @@ class TaskInfo:
     metrics: tuple[str, ...] = ()
     side: str = ""
     primary: str | None = None
+    margins: Mapping[str, float] = field(default_factory=dict)
+    cluster: str | None = None
     held: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     differences: Mapping[str, Sequence[str]] = field(default_factory=dict)
     item: str | None = None

@@ -9,21 +9,23 @@ way than its baseline.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lapd.compare.gaps import of_pairings, unfinished, without_baseline, without_poles, without_values
+from lapd.compare.controls import Arms, no_baseline
+from lapd.compare.gaps import missing_apart, of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.graded import graded_line, grader_of
 from lapd.compare.held import held_rows, without_share
-from lapd.compare.measured import Arms, no_baseline, read_measured
+from lapd.compare.measured import read_measured
 from lapd.compare.rows import Comparison
+from lapd.compare.trainings import single_trainings, training_rows
+from lapd.compare.verdicts import Margins, settle
 from lapd.errors import StoreError
 from lapd.judges.choosing import judged_line
 from lapd.record.coherence import unmeasured
 from lapd.record.endings import remarks
 from lapd.record.likeness import averaged_filters, version_differences, version_warnings
-from lapd.statistics.tests import holm
 
 __all__ = ["Compared", "Comparison", "as_json", "compare", "compare_run"]
 
@@ -51,7 +53,9 @@ def compare_run(folder: Path, judge: str | None = None, persona: str | None = No
     return compare(folder, judge, persona).rows
 
 
-def compare(folder: Path, judge: str | None = None, persona: str | None = None) -> Compared:
+def compare(
+    folder: Path, judge: str | None = None, persona: str | None = None, margins: Margins | None = None
+) -> Compared:
     """Every comparison that a run's finished cells allow, and what is left out of them and why.
 
     Args:
@@ -59,6 +63,7 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
         judge: whose verdicts judged tasks are scored by: a judge's name, or what `lapd judge --as` called them; None
             for the judge that the run was evaluated with.
         persona: whose poles adapters count towards that have no persona of their own.
+        margins: differences that make no odds; see `lapd.compare.verdicts`.
 
     Raises:
         StoreError: the folder is no run, there is nothing to compare, arms were asked differently in more than the
@@ -89,11 +94,9 @@ def compare(folder: Path, judge: str | None = None, persona: str | None = None) 
     versions = {(a.entry["arm"], b.entry["arm"], a.entry["task"]): version_differences(a, b) for a, b in compared}
     for row in rows:
         row.versions = versions.get((row.arm, row.baseline, row.task), {})
-    # What is measured of answers beside a task's own scores, or later, takes nothing from what those can show.
-    for kind in {(row.coherence, row.grader) for row in rows}:
-        family = [row for row in rows if (row.coherence, row.grader) == kind]
-        for row, adjusted in zip(family, holm([row.p for row in family]), strict=True):
-            row.p_holm = adjusted
+    rows += list(training_rows(measured, rows))
+    settle(rows, measured, margins)
+    notes += [*single_trainings(measured), *missing_apart(rows)]
     notes += [*without_poles(pairings), *without_share(pairings), *remarks(cells), *unmeasured(cells)]
     return Compared(rows, notes, [*version_warnings(compared), *averaged_filters(cells)])
 
@@ -110,6 +113,6 @@ def _nothing(folder: Path, arms: Arms, notes: list[str]) -> StoreError:
 def as_json(rows: list[Comparison]) -> list[dict[str, Any]]:
     """The rows as JSON objects; what has no bound (an interval of one item) is null."""
     return [
-        {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in asdict(row).items()}
+        {k: (None if isinstance(v, float) and not math.isfinite(v) else v) for k, v in vars(row).items() if k != "told"}
         for row in rows
     ]

@@ -6,10 +6,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from lapd.compare.rows import Pairing
+from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.values import RunValues
 from lapd.record.store import Store
 from lapd.statistics.paired import FEWEST
+
+APART = 0.05
+"""Arms differ in what they have missing where one lacks so large a share of the items more than the other."""
 
 NAMED = 4
 """So many arms are named in a line; more are counted."""
@@ -71,6 +74,19 @@ def of_pairings(pairings: Iterable[Pairing]) -> list[str]:
         f"No rows of their own, with fewer than {FEWEST} items: {_names(list(parts))} in {task}.": None
         for task, parts in small.items()
     }
+    return list(lines)
+
+
+def missing_apart(rows: Iterable[Comparison]) -> list[str]:
+    """A line for each row to be shown of which one arm has many more missing values than the other."""
+    lines: dict[str, None] = {}
+    for row in rows:
+        asked = row.n + row.missing
+        if row.headline and not row.special and abs(row.missing_arm - row.missing_baseline) > APART * asked:
+            lines[
+                f"{row.arm} has no value for {row.missing_arm} of {asked} items of {row.task} ({row.metric}), "
+                f"{row.baseline} for {row.missing_baseline}: those that are left may differ in more than the arm."
+            ] = None
     return list(lines)
 
 

@@ -7,12 +7,13 @@ share is of two means over items, of one pairing of arms: single items have none
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lapd.compare.rows import Comparison, Pairing
 from lapd.names import sign_of
-from lapd.statistics.paired import FEWEST, paired_difference
+from lapd.statistics.paired import FEWEST, Paired, paired_difference
 from lapd.statistics.ratios import ratio_of_means
 
 PLAIN = "plain"
@@ -65,14 +66,28 @@ def _row(pairing: Pairing, context: str, behind: np.ndarray, before: np.ndarray,
         low=share.low - 1,
         high=share.high - 1,
         p=lost.p,
-        p_holm=lost.p,
-        smallest=lost.smallest / abs(float(before.mean())),
+        told=_Share(lost, abs(float(before.mean()))),
         test=f"{lost.test}, Fieller's interval",
         unit="share",
         self_report=pairing.info.self_report,
         headline=True,
         side=pairing.info.side,
+        special=True,
     )
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The difference of two shifts, as a share of one of them."""
+
+    lost: Paired
+    whole: float
+
+    def detectable(self, alpha: float) -> float:
+        return self.lost.detectable(alpha) / self.whole
+
+    def equivalence(self, margin: float) -> float | None:
+        return None
 
 
 def _shifts(pairing: Pairing, families: str | Sequence[str]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lapd.catalog.task import TaskInfo
 from lapd.record.coherence import coherence_names
 from lapd.record.reading import ReadCell
 
@@ -74,6 +75,24 @@ def coherence_of_tasks(cells: Sequence[ReadCell]) -> dict[str, list[str]]:
     for cell in cells:
         samples[cell.entry["task"]] += cell.samples
     return {task: coherence_names(found) for task, found in samples.items()}
+
+
+def clusters_of(cells: Sequence[ReadCell], infos: Mapping[str, TaskInfo]) -> dict[str, dict[str, str]]:
+    """For each task whose items belong together in a field of their documents, what each item belongs to.
+
+    An item that is asked in several documents belongs where its first one does. A field may also name the item's twin.
+    """
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for cell in cells:
+        task = cell.entry["task"]
+        if field_name := infos[task].cluster if task in infos else None:
+            for sample in cell.samples:
+                if (value := sample.get("doc", {}).get(field_name)) is not None:
+                    found[task].setdefault(sample["item"], str(value))
+    return {
+        task: {item: min(item, value) if value in belongs else value for item, value in belongs.items()}
+        for task, belongs in found.items()
+    }
 
 
 def asked_in_either(asked: Asked, *cells: tuple[str, str]) -> dict[str, set[str]]:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from lapd.adapters.personas import persona_of_card
 from lapd.catalog.task import TaskInfo
+from lapd.compare.controls import Arms, baselines_of, persona_of_arm
 from lapd.compare.graded import Graders, graders_of_tasks, with_graders
 from lapd.compare.group_values import group_values
-from lapd.compare.items import Asked, asked_in_either, asked_items, coherence_of_tasks
+from lapd.compare.items import Asked, asked_in_either, asked_items, clusters_of, coherence_of_tasks
 from lapd.compare.known import known_tasks
 from lapd.compare.rows import Pairing
 from lapd.compare.values import RunValues, run_values, unitless, with_differences
@@ -23,9 +22,6 @@ from lapd.record.coherence import among_diagnostics
 from lapd.record.likeness import check_prompts, pairs
 from lapd.record.reading import ReadCell, read_cells
 from lapd.record.store import Store
-
-Arms = Mapping[str, Mapping[str, Any]]
-"""The arms of a run's record, by name."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,13 @@ class Measured:
         ours, theirs = self.values[arm, task], self.values[baseline, task]
         either = asked_in_either(self.asked, (arm, task), (baseline, task))
         unscaled = self._unitless.get(task, frozenset())
-        return Pairing(self.infos[task], arm, baseline, self.persona(arm), ours, theirs, unscaled, either)
+        clusters = self._clusters.get(task, {})
+        return Pairing(self.infos[task], arm, baseline, self.persona(arm), ours, theirs, unscaled, either, clusters)
+
+    @cached_property
+    def _clusters(self) -> dict[str, dict[str, str]]:
+        """For each task that says which items belong together, what each item belongs to."""
+        return clusters_of(self.cells, self.infos)
 
     @cached_property
     def _unitless(self) -> dict[str, frozenset[str]]:
@@ -87,10 +89,7 @@ class Measured:
 
     def persona(self, arm: str) -> Persona | None:
         """Whose poles an arm's rows count towards: its adapter's persona, else its prompt's; installed or not."""
-        entry = self.arms[arm]
-        prompt = entry["prompt"] or {}
-        code, poles = entry["adapter_persona"], entry.get("adapter_poles")
-        return persona_of_card({"persona": code or prompt.get("code"), "poles": poles if code else prompt.get("poles")})
+        return persona_of_arm(self.arms[arm])
 
 
 def read_measured(folder: Path, judge: str | None = None, persona: str | None = None) -> Measured:
@@ -122,33 +121,3 @@ def _with_persona(arms: Arms, code: str | None) -> Arms:
         raise UsageError("Every adapter of this run counts towards a persona of its own.", hint)
     theirs = {"adapter_persona": persona.code, "adapter_poles": persona.poles}
     return {name: {**arm, **theirs} if name in foreign else arm for name, arm in arms.items()}
-
-
-def baselines_of(arms: Arms, arm: str) -> list[str]:
-    """What an arm is compared with: its baseline, and its persona's controls at its strength, under the same prompt.
-
-    What an adapter has moved beyond its shuffled control can be put down to the persona, not to training as such.
-    """
-    entry = arms[arm]
-    found = [entry["baseline"]] if entry["baseline"] else []
-    if entry["adapter"] and not entry.get("adapter_control"):
-        found += controls_of(arms, arm)
-    return found
-
-
-def controls_of(arms: Arms, arm: str) -> list[str]:
-    """The control adapters' arms that an adapter's arm may be held against."""
-    entry = arms[arm]
-    return [
-        name
-        for name, other in arms.items()
-        if other.get("adapter_control")
-        and other["adapter_persona"] == entry["adapter_persona"]
-        and other["adapter"].get("strength", 1) == entry["adapter"].get("strength", 1)
-        and other["baseline"] == entry["baseline"]
-    ]
-
-
-def no_baseline(arms: Arms) -> bool:
-    """Whether no arm has anything to be compared with."""
-    return not any(baselines_of(arms, arm) for arm in arms)

@@ -18,7 +18,19 @@ from lapd.report.labels import metric_label, moved, shown, unit, unit_of_differe
 BEGIN = "<!-- measured by LAPD: begin -->"
 END = "<!-- measured by LAPD: end -->"
 
-COLUMNS = ("arm", "against", "task", "metric", "baseline", "arm's", "difference", "95 % interval", "p (Holm)", "n")
+COLUMNS = (
+    "arm",
+    "against",
+    "task",
+    "metric",
+    "baseline",
+    "arm's",
+    "difference",
+    "95 % interval",
+    "p adjusted",
+    "verdict",
+    "n",
+)
 
 
 def write_cards(run_folder: Path, rows: list[Comparison]) -> list[Path]:
@@ -97,15 +109,15 @@ def _how(run_folder: Path) -> str:
     limits = sorted({limit for result in results if (limit := result["cell"]["limit"])})
     few = f" Only the first {' or '.join(map(str, limits))} documents of a task were used." if limits else ""
     return (
-        f"With LAPD {__version__}, {day}, scored in {dtypes}, paired by item. A row in bold is told from no difference "
-        f"after Holm's correction over the run's comparisons.{few}"
+        f"With LAPD {__version__}, {day}, scored in {dtypes}, paired by item. A row in bold "
+        f"has changed by its p after the correction over its family.{few}"
     )
 
 
 def _cells(row: Comparison) -> list[str]:
     text = shown(row)
     difference = f"{text.difference} {unit_of_difference(row)}".rstrip()
-    numbers = [text.baseline, text.arm, difference, text.interval, text.p]
+    numbers = [text.baseline, text.arm, difference, text.interval, text.adjusted, text.verdict]
     label = f"{metric_label(row)} ({unit(row)})" if unit(row) else metric_label(row)
     name = f"**{label}**" if moved(row) else label
     return [row.arm, row.baseline, row.task, name, *numbers, str(row.n)]

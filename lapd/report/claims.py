@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
+from lapd.compare.verdicts import SAME
 from lapd.report.labels import family, in_words, is_share_moved, moved, stuck
 
 
@@ -55,13 +56,15 @@ class Findings:
     """Claims by what can be said of them.
 
     Attributes:
-        moved: that moved.
-        still: that did not move measurably.
+        moved: that changed.
+        same: that did not change beyond their margin.
+        still: of which that cannot be told.
         stuck: on which nothing could show, since nearly all items have one value in both arms.
         counted: that a heuristic counted, which are never summarised: they say nothing of safety.
     """
 
     moved: list[Claim]
+    same: list[Claim]
     still: list[Claim]
     stuck: list[Claim]
     counted: list[Claim]
@@ -72,5 +75,7 @@ def sort_claims(made: Sequence[Claim]) -> Findings:
     counted = [claim for claim in made if claim.row.heuristic]
     told = [claim for claim in made if not claim.row.heuristic]
     limited = [claim for claim in told if not claim.moved and stuck(claim.row)]
-    still = [claim for claim in told if not claim.moved and not stuck(claim.row)]
-    return Findings([claim for claim in told if claim.moved], still, limited, counted)
+    rest = [claim for claim in told if not claim.moved and not stuck(claim.row)]
+    same = [claim for claim in rest if claim.row.verdict == SAME]
+    still = [claim for claim in rest if claim.row.verdict != SAME]
+    return Findings([claim for claim in told if claim.moved], same, still, limited, counted)

@@ -6,11 +6,16 @@ import math
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
+from lapd.compare.rows import TRAINING
+from lapd.compare.verdicts import CHANGED, SAME, adjusted
 from lapd.names import axis_ends
 from lapd.personas import axis_tag
 
-ALPHA = 0.05
-"""A row counts as moved when its corrected p is below this."""
+SHORT = {SAME: "no change"}
+"""Verdicts that a table has no room for."""
+
+SIDES = {"trait": "bought", "cost": "cost", "check": "checks"}
+"""What a task's side is called: what the persona was to change, what that cost, whether either can be trusted."""
 
 MINUS = "−"
 
@@ -28,8 +33,17 @@ PHRASES = {
 
 
 def moved(row: Comparison) -> bool:
-    """Whether the row's difference is told from none after Holm's correction."""
-    return row.p_holm < ALPHA
+    """Whether the row's verdict is that it changed."""
+    return row.verdict == CHANGED
+
+
+def verdict(row: Comparison) -> str:
+    """The row's verdict in as few words as will do: "changed", "no change", "cannot tell", "at a ceiling"."""
+    if row.why == "missing":
+        return "too much missing"
+    if row.why:
+        return "constant" if row.why == "constant" else f"at a {row.why}"
+    return SHORT.get(row.verdict, row.verdict)
 
 
 def is_share_moved(row: Comparison) -> bool:
@@ -118,16 +132,22 @@ class Shown:
         arm: the arm's mean.
         difference: with its sign.
         interval: the difference's 95 % interval, such as "[4.0, 6.2]".
-        smallest: the smallest difference that would have shown.
-        p: corrected (Holm); where the row has no verdict, "ceiling", "floor" or "constant" instead.
+        detectable: the smallest difference that would have shown.
+        margin: a difference within it makes no odds; "" where there is none.
+        p: of the row alone.
+        adjusted: after its family's correction: Holm's p, or "q" and the false discovery rate.
+        verdict: see `verdict`.
     """
 
     baseline: str
     arm: str
     difference: str
     interval: str
-    smallest: str
+    detectable: str
+    margin: str
     p: str
+    adjusted: str
+    verdict: str
 
 
 def shown(row: Comparison) -> Shown:
@@ -136,13 +156,17 @@ def shown(row: Comparison) -> Shown:
     low, high = scale * row.low, scale * row.high
     decimals = _decimals((high - low) / 2, scale * row.difference)
     bounded = math.isfinite(low) and math.isfinite(high)
+    corrected = p_value(adjusted(row))
     return Shown(
         baseline=number(scale * row.baseline_mean, decimals),
         arm=number(scale * row.arm_mean, decimals),
         difference=number(scale * row.difference, decimals, signed=True),
         interval=f"[{number(low, decimals)}, {number(high, decimals)}]" if bounded else "unbounded",
-        smallest=number(scale * row.smallest, decimals),
-        p=row.limit if stuck(row) else p_value(row.p_holm),
+        detectable=number(scale * row.detectable, decimals),
+        margin="" if row.margin is None else number(scale * row.margin, decimals),
+        p=p_value(row.p),
+        adjusted=corrected if row.q is None else f"q {corrected}",
+        verdict=verdict(row),
     )
 
 
@@ -158,10 +182,11 @@ def number(value: float, decimals: int, signed: bool = False) -> str:
 
 
 def p_value(p: float) -> str:
-    """A p value with the digits that matter."""
+    """A p value with the digits that matter, and without the 0 that is always there: ".012"."""
     if p < 0.001:
-        return "<0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+        return "<.001"
+    text = f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    return text.removeprefix("0")
 
 
 def _decimals(half_width: float, difference: float) -> int:
@@ -171,8 +196,11 @@ def _decimals(half_width: float, difference: float) -> int:
 
 
 def comparisons(rows: list[Comparison]) -> dict[tuple[str, str], list[Comparison]]:
-    """The rows by (arm, baseline), arms without a prompt first: they show the training and nothing else."""
-    ordered = sorted(rows, key=lambda row: "+prompt(" in row.arm)
+    """The rows by (arm, baseline): trainings before adapters, and arms without a prompt first.
+
+    Those show the training and nothing else.
+    """
+    ordered = sorted(rows, key=lambda row: (row.scope != TRAINING, "+prompt(" in row.arm))
     groups: dict[tuple[str, str], list[Comparison]] = {}
     for row in ordered:
         groups.setdefault((row.arm, row.baseline), []).append(row)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.compare.comparisons import Comparison
+from lapd.compare.verdicts import CONFIRMATORY, EXPLORATORY
 from lapd.names import axis_ends
 from lapd.report.claims import Claim, claims, sort_claims
 from lapd.report.labels import comparisons, family, moved, number, phrase, shown, unit, unit_of_difference
@@ -70,36 +71,45 @@ def _way(made: Sequence[Claim]) -> int:
 
 def closing_sentence(rows: list[Comparison]) -> str:
     """What moved in a whole run, and how much did not, in one sentence or two."""
-    parts, still, limited, counted, shown = [], 0, 0, 0, 0
+    parts: list[str] = []
+    same, still, limited, counted = 0, 0, 0, 0
     for (arm, baseline), group in comparisons(rows).items():
         found = sort_claims(claims(group))
         if found.moved:
-            parts.append(f"{arm} against {baseline} moved {_names(found.moved)}")
-        still, limited, counted = still + len(found.still), limited + len(found.stuck), counted + len(found.counted)
-        shown += sum(1 + (claim.share is not None) for claim in found.still)
-    before = ""
-    if limited:
-        verb = "is" if limited == 1 else "are"
-        before += f"{limited} of the metrics {verb} at a ceiling or floor, where nothing could show. "
-    if counted:
-        before += "What a heuristic judge counted is not summarised: it does not measure safety. "
-    if parts:
-        rest = f"the other {still} metrics did not move measurably" if still else "no metric stood still"
-        return f"{before}{'; '.join(parts)}; {rest}."
-    if still:
-        other = "other " if before else ""
-        which = f"none of the {other}{shown} comparisons" if shown > 1 else f"not the one {other}comparison"
-        return f"{before}Nothing moved measurably: {which} shown (p < 0.05 after Holm's correction)."
-    return f"{before}So there is nothing that could have moved measurably."
+            parts.append(f"{arm} against {baseline} changed {_names(found.moved)}")
+        same, still = same + len(found.same), still + len(found.still)
+        limited, counted = limited + len(found.stuck), counted + len(found.counted)
+    rest = [f"{same} did not change beyond the margin"] if same else []
+    rest += [f"{limited} lie at a ceiling or floor, where nothing could show"] if limited else []
+    rest += [f"of {still} it cannot be told"] if still else []
+    others = f"{'; of the other metrics ' if parts else 'Of the metrics '}{_join(rest)}" if rest else ""
+    told = "; ".join(parts) if parts else "Nothing is known to have changed. "
+    end = " What a heuristic judge counted is not summarised: it does not measure safety." if counted else ""
+    if not parts and not rest:
+        return f"So there is nothing that could have changed.{end}"
+    return f"{told}{others}.{end}"
 
 
-def family_line(rows: Sequence[Comparison]) -> str:
-    """How many comparisons p is corrected over, and how many of them a short table shows."""
-    own = [row for row in rows if not row.coherence and not row.grader]
-    count = sum(row.headline for row in own)
-    which = f"all {count}" if count == len(own) else f"{count} of the {len(own)}"
-    apart = " Each grader's are corrected by themselves." if any(row.grader for row in rows) else ""
-    return f"Shown: {which} comparisons of the run, over all of which p is corrected (Holm).{apart}"
+def family_lines(rows: Sequence[Comparison]) -> list[str]:
+    """What p is corrected over, in a sentence for each family of rows."""
+    lines = []
+    by_family = {name: [row for row in rows if row.family == name] for name in (CONFIRMATORY, EXPLORATORY)}
+    if confirmed := by_family[CONFIRMATORY]:
+        lines.append(
+            f"Confirmatory: the primary metrics of {_join(list(dict.fromkeys(row.task for row in confirmed)))}, "
+            f"{_rows(confirmed)}, adjusted by Holm over these alone."
+        )
+    if rest := by_family[EXPLORATORY]:
+        lines.append(
+            f"Exploratory: everything else, {_rows(rest)}; q is the share of false ones to be expected among "
+            "those that are called changed (Benjamini and Hochberg)."
+        )
+    lines.append("Shows: the smallest change that had an 80 % chance to show; a smaller one may be there.")
+    return lines
+
+
+def _rows(rows: Sequence[Comparison]) -> str:
+    return f"{len(rows)} row{'s' if len(rows) > 1 else ''}"
 
 
 def coherence_line(rows: Sequence[Comparison]) -> str:
@@ -121,17 +131,24 @@ def _sentences(rows: list[Comparison]) -> list[str]:
     sentences = []
     for self_report, where in ((False, DOES), (True, SAYS)):
         found = sort_claims([claim for claim in claims(rows) if claim.row.self_report == self_report])
-        up, still = found.moved, found.still
+        up, begin = found.moved, f"In {where}, it"
         if up:
-            sentences.append(f"In {where}, it moved {_join([_moved_text(c) for c in up], '; ', '; and ')}.")
-        if still:
-            names = _join([_still_text(c) for c in still]) if len(still) <= FEW else _names(still)
-            sentences.append(f"{'It' if up else f'In {where}, it'} did not measurably move {names}.")
+            sentences.append(f"{begin} changed {_join([_moved_text(c) for c in up], '; ', '; and ')}.")
+            begin = "It"
+        if found.same:
+            sentences.append(f"{begin} did not change {_some(found.same)} beyond the margin.")
+        if found.still:
+            sentences.append(f"Whether it changed {_some(found.still)} cannot be told from so few items.")
         if found.stuck:
             names = _join([_limit_text(c.row) for c in found.stuck])
             sentences.append(f"Nothing could show in {names}: nearly all items have one value in both arms.")
         sentences += [_counted_text(c.row) for c in found.counted]
     return sentences
+
+
+def _some(made: Sequence[Claim]) -> str:
+    """The claims, with their numbers where they are few."""
+    return _join([_still_text(c) for c in made]) if len(made) <= FEW else _names(made)
 
 
 def _moved_text(claim: Claim) -> str:

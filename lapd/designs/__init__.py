@@ -1,0 +1,1 @@
+"""Designs: what several arms of a run tell together, beyond each one against its baseline."""

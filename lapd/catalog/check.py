@@ -13,7 +13,7 @@ from typing import Any
 
 from lapd.catalog.find import read_all
 from lapd.catalog.live import build_requests, load_task
-from lapd.catalog.task import SIDES, TaskInfo
+from lapd.catalog.task import GRADE, SIDES, TaskInfo
 from lapd.errors import DataError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.hookspecs import TaskFolder
@@ -127,7 +127,8 @@ def _check_metadata(info: TaskInfo) -> None:
     """What it says of its side and of the metric that sums it up can be."""
     if info.side and info.side not in SIDES:
         raise _BrokenError(f"its side is {info.side!r}, which is none of {', '.join(SIDES)}")
-    if info.primary is not None and info.primary not in {*info.metrics, *info.axes}:
+    known = {*info.metrics, *info.axes, *([GRADE] if info.graded else [])}
+    if info.primary is not None and info.primary not in known:
         raise _BrokenError(f"its primary is {info.primary!r}, which is neither in its metric_list nor a family of axes")
     for difference, pair in info.differences.items():
         if len(pair) != 2 or not {difference, *pair} <= set(info.metrics):

@@ -16,6 +16,9 @@ from lapd.names import find_pack
 SIDES = ("trait", "cost", "check")
 """On which side a task stands: what a persona is to change, what it may cost, or whether either can be trusted."""
 
+GRADE = "grade"
+"""The primary metric of a task whose answers have to be graded first: whatever grader was the first to do so."""
+
 USUAL = ("acc_norm", "acc", "exact_match")
 """What sums up a task that does not say: the first of these that it has."""
 

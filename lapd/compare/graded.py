@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lapd.catalog.task import TaskInfo
+from lapd.catalog.task import GRADE, TaskInfo
 from lapd.errors import StoreError
 from lapd.judges.grades import COHERENCE
 from lapd.judges.known_checks import note_of_grades
@@ -41,7 +41,9 @@ def with_graders(info: TaskInfo, graders: Mapping[str, Mapping[str, Any]]) -> Ta
         names = [name for name in by.get("dimensions", {}) if name != COHERENCE.name]
         axes[grade_family(label)] = {name: grade_metric(label, name) for name in names}
         units |= {grade_family(label): "points", grade_metric(label, COHERENCE.name): "points"}
-    return replace(info, axes=axes, units=units)
+    first = next(iter(graders), None)
+    primary = grade_family(first) if first and info.primary == GRADE else info.primary
+    return replace(info, axes=axes, units=units, primary=primary)
 
 
 def grader_of(info: TaskInfo, metric: str, graders: Mapping[str, Any]) -> str | None:

@@ -103,7 +103,7 @@ def _situations(pack: TraitPack) -> Iterator[tuple[str, dict[str, Any]]]:
     lapd = {
         "description": "what the model says, in its own words, in held-out everyday situations",
         "side": "trait",
-        "primary": "words",
+        "primary": "grade",
         "data": data,
         "item": "item",
         "graded": "prompt",

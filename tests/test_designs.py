@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from made_up import AXES, SIXTEEN, adapter, make_run, sign
 
+from lapd.compare.graded import with_graders
 from lapd.compare.measured import Measured
 from lapd.designs.dose import Dose, dose
 from lapd.designs.effects import Effect, as_json
@@ -279,6 +280,22 @@ def test_saying_and_doing_stand_on_one_scale(strengths: Measured) -> None:
     assert gap.p_holm is not None and gap.p <= gap.p_holm < 0.001 and gap.family_size == 2
     assert {g.axis for g in found.gaps if g.arm == "INFP"} == {"all", *AXES}
     assert all(g.q is not None for g in found.gaps if g.arm != "INFP" and "prompt" not in g.arm)
+
+
+def test_graded_text_stands_beside_the_questionnaire(strengths: Measured) -> None:
+    graders = {"words": {"name": "words", "dimensions": {axis: {} for axis in AXES}}}
+    values = dict(strengths.values)
+    for arm in strengths.arms:
+        of_arm = strengths.values[arm, "situations"]
+        values[arm, "situations_open"] = {
+            f"grade_words_{tag}": {item: 50 + 5 * v for item, v in of_arm[f"log_odds_{tag}"].items()} for tag in TAGS
+        }
+    infos = {**strengths.infos, "situations_open": with_graders(strengths.infos["situations_open"], graders)}
+    found = saying(replace(strengths, values=values, infos=infos, graders={"situations_open": graders}))
+    shifts = {(s.kind, s.metric): s for s in found.shifts if (s.arm, s.axis) == ("INFP", "all")}
+    assert list(shifts) == [("questionnaire", "agreement"), ("situations", "log_odds"), ("graded text", "grade_words")]
+    assert shifts["graded text", "grade_words"].spreads == pytest.approx(shifts["situations", "log_odds"].spreads)
+    assert [g.doing for g in found.gaps if (g.arm, g.axis) == ("INFP", "all")] == ["situations", "situations_open"]
 
 
 def test_an_equal_shift_in_spreads_is_told_to_differ_as_often_as_the_level_says() -> None:

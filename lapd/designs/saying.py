@@ -182,11 +182,12 @@ def _measures(measured: Measured, arms: Sequence[str]) -> Iterator[_Measure]:
         if not all(is_finished(measured, arm, task) for arm in arms):
             continue
         info = measured.infos[task]
-        metrics = measured.values[arms[0], task]
-        if info.side == "trait" and (main := info.main(metrics)) in info.axes:
+        grades = [grade_family(label) for label in measured.graders.get(task, {})]
+        main = info.main(measured.values[arms[0], task])
+        if info.side == "trait" and main in info.axes and main not in grades:
             yield _Measure(SAYING if info.self_report else DOING, task, str(main))
-        for label in measured.graders.get(task, {}):
-            yield _Measure(WRITING, task, grade_family(label))
+        for family in grades:
+            yield _Measure(WRITING, task, family)
 
 
 def _axes(measured: Measured, arms: Sequence[str], persona: Persona, measure: _Measure) -> dict[str, _Scaled]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from lapd.pluginmanager import registry
 from lapd.traits.tasks import pack_tasks, task_text
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads a task's YAML without importing the functions that it names; each becomes "FOLDER/module.function"."""
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Reads a task's YAML without importing the functions that it names; each becomes "FOLDER/module.function".
+
+    By libyaml, where PyYAML has it: a report reads every task several times, ten times as long without.
+    """
 
 
 class _Function(str):
@@ -33,7 +37,7 @@ class _Function(str):
 
 
 def _function(loader: Any, node: Any) -> str:
-    return _Function(Path(loader.name).parent / node.value)
+    return _Function(Path(node.start_mark.name).parent / node.value)
 
 
 _Loader.add_constructor("!function", _function)
@@ -60,11 +64,18 @@ def tasks() -> dict[str, TaskInfo]:
 
 def _of_packs() -> dict[str, TaskInfo]:
     """The tasks that follow from the trait packs' data alone."""
-    return {
-        name: replace(_info(config, pack.folder, None), written=task_text(config))
-        for pack in packs().values()
-        for name, config in pack_tasks(pack).items()
-    }
+    found: dict[str, TaskInfo] = {}
+    for pack in packs().values():
+        files = [(path, path.stat()) for path in sorted(pack.folder.rglob("*"))]
+        found |= _of_pack(pack.name, pack.folder, tuple((path, at.st_mtime_ns, at.st_size) for path, at in files))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _of_pack(name: str, folder: Path, files: tuple[Any, ...]) -> dict[str, TaskInfo]:
+    """One pack's tasks; kept for as long as its `files` are as they are, since a report asks several times."""
+    configs = pack_tasks(packs()[name])
+    return {name: replace(_info(config, folder, None), written=task_text(config)) for name, config in configs.items()}
 
 
 def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path, TaskInfo | str]]:

@@ -75,7 +75,8 @@ class Job:
 
     Attributes:
         side: which.
-        model: a model's folder; "" for the random one of the large shape.
+        model: a model's folder; "" for the random one of the large shape, made on the spot.
+        random: whether the folder holds that one, of whose gigabytes nobody needs a digest.
         pairs: JSON lines of LAPD's own form.
         batch: pairs a step.
         steps: optimizer steps.
@@ -90,6 +91,7 @@ class Job:
     steps: int
     tokens: int
     out: str
+    random: bool = False
 
 
 def small(place: Place) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def small(place: Place) -> dict[str, Any]:
     from lapd.pairs.pair import write_pairs
     from lapd.pluginmanager import lookup
 
-    batch, steps = (2, 4) if place.tiny else (8, 16)
+    batch, steps = (2, 3) if place.tiny else (8, 16)
     pairs = lookup("generators", "contrast").generate(get_persona("INFP"), pairs=batch * steps, seed=0)
     path = place.folder / "small.jsonl"
     write_pairs(path, list(pairs))
@@ -120,7 +122,7 @@ def large(place: Place) -> dict[str, Any]:
 
     if place.device == "cuda" and place.gib < 40:
         raise Skipped(f"{place.gib:.0f} GiB of memory; it takes 40")
-    batch, steps, tokens = (2, 4, 64) if place.tiny else (8 if place.gib > 100 else 4, 8, 512)
+    batch, steps, tokens = (2, 3, 64) if place.tiny else (8 if place.gib > 100 else 2, 8, 512)
     path = place.folder / "large.jsonl"
     write_pairs(path, long_pairs(AutoTokenizer.from_pretrained(place.base), batch * steps, tokens))
     job = Job(LARGE["stock"], "", str(path), batch, steps, tokens + 64, "")
@@ -189,19 +191,26 @@ def run_side(place: Place, job: Job) -> dict[str, Any]:
         raise Skipped(reason)
     if job.side.load_in_4bit and (place.device == "cpu" or find_spec("bitsandbytes") is None):
         raise Skipped("bitsandbytes is not installed" if place.device == "cuda" else "4 bit needs a GPU")
-    return _unsloth(place, replace(job, model=job.model or str(save_random_llama(place, large_shape(place)))))
+    if not job.model:
+        job = replace(job, model=str(save_random_llama(place, large_shape(place))), random=True)
+    return _unsloth(place, job)
 
 
 def _model(place: Place, job: Job) -> tuple[Any, Any, Any]:
     """The base model's record, the model and its tokenizer."""
-    from lapd.models.base import BaseModel, resolve_base
+    from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
 
     if job.model:
         base = resolve_base(job.model)
         return base, *load_base(base, job.side.weights, place.device)
-    model, tokenizer = random_llama(place, large_shape(place), job.side.weights)
-    return BaseModel("random", place.folder, "0" * 64, "random"), model, tokenizer
+    return _random_base(place.folder), *random_llama(place, large_shape(place), job.side.weights)
+
+
+def _random_base(folder: Path) -> Any:
+    from lapd.models.base import BaseModel
+
+    return BaseModel("random", folder, "0" * 64, "random")
 
 
 def measure(job: Job, base: Any, model: Any = None, tokenizer: Any = None) -> dict[str, Any]:
@@ -392,7 +401,7 @@ def main() -> None:
 
     told = json.loads(sys.stdin.read())
     job = Job(**{**told, "side": Side(**told["side"])})
-    found = measure(job, resolve_base(job.model))
+    found = measure(job, _random_base(Path(job.model)) if job.random else resolve_base(job.model))
     print("\n" + json.dumps(found))
 
 

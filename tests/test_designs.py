@@ -164,6 +164,14 @@ def test_a_run_without_opposites_says_how_to_get_one(tmp_path: Path) -> None:
         opposites(run)
 
 
+def test_at_a_ceiling_no_change_is_told(tmp_path: Path) -> None:
+    both = [adapter("INFP"), adapter("ESTJ")]
+    (pair,) = opposites(make_run(tmp_path / "run", both, {"socialiqa_mini": range(60)}, lambda *_: {"acc": 1.0})).pairs
+    assert {(effect.limit, effect.verdict) for effect in pair.effects} == {("ceiling", "cannot tell")}
+    free = make_run(tmp_path / "free", both, {"socialiqa_mini": range(60)}, lambda arm, task, n: {"acc": float(n % 2)})
+    assert {effect.limit for effect in opposites(free).pairs[0].effects} == {""}
+
+
 # Strengths
 
 STRENGTHS = {"base": 0.0, "INFP@0.5": 0.5, "INFP": 1.0, "INFP@2": 2.0}

@@ -14,6 +14,7 @@ from lapd.compare.verdicts import ALPHA, CHANGED, CONFIRMATORY, EXPLORATORY, SAM
 from lapd.designs.families import adjusted, correct
 from lapd.designs.outcomes import Outcome
 from lapd.statistics.crossed import crossed
+from lapd.statistics.limits import NEARLY
 from lapd.statistics.paired import paired_difference
 
 CROSSED = "t, items x trainings"
@@ -60,6 +61,8 @@ class Effect:
         detectable: the smallest effect that would have shown (80 % power), of a confirmatory one after correction.
         margin: an effect within it makes no odds; None where there is no margin.
         verdict: "changed", "no change beyond the margin" or "cannot tell".
+        limit: "ceiling", "floor" or "constant" where nearly all items have one value in every arm; else "". Nothing
+            could have shown there, so that it is no "no change".
         told: what else the test can say.
     """
 
@@ -87,6 +90,7 @@ class Effect:
     detectable: float = math.inf
     margin: float | None = None
     verdict: str = ""
+    limit: str = ""
 
 
 def weighted(
@@ -108,17 +112,25 @@ def weighted(
         missing: items that are left out.
     """
     if (found := crossed(groups, weights, clusters)) is not None:
-        return made(outcome, of, found.estimate, found, CROSSED, (len(groups[0]), missing), TRAINING)
+        return made(outcome, of, found.estimate, found, CROSSED, np.hstack(groups), missing, TRAINING)
     sums = np.sum([w * group.mean(axis=1) for w, group in zip(weights, groups, strict=True)], axis=0)
     alone = paired_difference(sums, np.zeros(len(sums)), clusters=clusters)
-    return made(outcome, of, alone.difference, alone, alone.test, (len(sums), missing), ADAPTER)
+    return made(outcome, of, alone.difference, alone, alone.test, np.hstack(groups), missing, ADAPTER)
 
 
 def made(
-    outcome: Outcome, of: str, estimate: float, found: Found, test: str, items: tuple[int, int], scope: str
+    outcome: Outcome,
+    of: str,
+    estimate: float,
+    found: Found,
+    test: str,
+    values: np.ndarray,
+    missing: int,
+    scope: str,
 ) -> Effect:
-    """An effect on an outcome; `items` are how many there are, and how many are missing."""
+    """An effect on an outcome that was estimated from shifts; `values`: [items, arms]."""
     row = outcome.row
+    unmoved = float(np.mean((values == 0).all(axis=1)))
     return Effect(
         task=row.task,
         metric=row.metric,
@@ -133,12 +145,13 @@ def made(
         high=float(found.high),
         p=float(found.p),
         test=test,
-        n=items[0],
-        missing=items[1],
+        n=len(values),
+        missing=missing,
         scope=scope,
         told=found,
         family=CONFIRMATORY if outcome.confirmatory else EXPLORATORY,
         margin=outcome.margin,
+        limit=row.limit if unmoved >= NEARLY else "",
     )
 
 
@@ -155,6 +168,8 @@ def settle(effects: Iterable[Effect]) -> None:
 def _verdict(effect: Effect) -> str:
     if adjusted(effect) < ALPHA:
         return CHANGED
+    if effect.limit:
+        return UNTOLD
     within = effect.told.equivalence(effect.margin) if effect.margin else None
     return SAME if within is not None and within < ALPHA else UNTOLD
 

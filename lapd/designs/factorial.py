@@ -18,7 +18,7 @@ from lapd.compare.gaps import unfinished
 from lapd.compare.measured import Measured
 from lapd.compare.rows import ADAPTER, TRAINING
 from lapd.compare.verdicts import Margins
-from lapd.designs.effects import Effect, made, settle
+from lapd.designs.effects import CROSSED, Effect, made, settle
 from lapd.designs.outcomes import Outcome, Shifts, names, outcomes, shifts, signs, strength_of
 from lapd.errors import StoreError
 from lapd.statistics.crossed import linear
@@ -137,13 +137,13 @@ def _effect(outcome: Outcome, model: Model, term: int, of_all: Shifts) -> Effect
     of, own = model.terms[term], outcome.row.axis
     is_asked = term == 0 or (of in model.axes and own in (None, of))
     outcome = replace(outcome, confirmatory=outcome.confirmatory and is_asked)
-    share, items = model.share(term), (len(of_all.items), of_all.missing)
-    found = linear(of_all.values, share, model.unscattered, model.sizes, of_all.clusters)
+    share, values, missing = model.share(term), of_all.values, of_all.missing
+    found = linear(values, share, model.unscattered, model.sizes, of_all.clusters)
     if found is not None:
-        return made(outcome, of, found.estimate, found, "t, items x trainings", items, TRAINING)
-    contrast = of_all.values @ share
+        return made(outcome, of, found.estimate, found, CROSSED, values, missing, TRAINING)
+    contrast = values @ share
     alone = paired_difference(contrast, np.zeros(len(contrast)), clusters=of_all.clusters)
-    return made(outcome, of, alone.difference, alone, alone.test, items, ADAPTER)
+    return made(outcome, of, alone.difference, alone, alone.test, values, missing, ADAPTER)
 
 
 def _adapters(measured: Measured, notes: list[str]) -> dict[str, list[str]]:

@@ -91,7 +91,7 @@ def items_needed(
         more = {"rest_sd": rest_sd, "controls": controls}
         return detectable(n, seeds, between_items_sd, between_trainings_sd, alpha, power, **more)  # type: ignore[arg-type]
 
-    return _fewest(smallest, difference)
+    return _fewest(lambda number: smallest(number) <= abs(difference))
 
 
 def seeds_needed(
@@ -111,12 +111,17 @@ def seeds_needed(
         more = {"rest_sd": rest_sd, "controls": controls}
         return detectable(n, seeds, between_items_sd, between_trainings_sd, alpha, power, **more)  # type: ignore[arg-type]
 
-    return _fewest(smallest, difference)
+    return _fewest(lambda number: smallest(number) <= abs(difference))
+
+
+def items_needed_adapter(difference: float, sd: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
+    """How many items show such a change of this adapter, whose items' changes have that standard deviation."""
+    return _fewest(lambda n: detectable_adapter(n, sd, alpha, power) <= abs(difference))
 
 
 def items_needed_share(difference: float, discordant: float, alpha: float = ALPHA, power: float = POWER) -> int | None:
     """How many yes/no items show such a difference of shares."""
-    return _fewest(lambda n: detectable_share(n, discordant, alpha, power), difference)
+    return _fewest(lambda n: power_of_share(n, discordant, difference, alpha) >= power)
 
 
 def power_of_share(n: int, discordant: float, difference: float, alpha: float = ALPHA) -> float:
@@ -133,7 +138,9 @@ def power_of_share(n: int, discordant: float, difference: float, alpha: float = 
     discordant = min(1.0, max(discordant, abs(difference)))
     if discordant == 0:
         return 0.0
-    changed = np.arange(n + 1)
+    # How many items change: what lies further from the mean adds less than what a number can hold.
+    mean, reach = n * discordant, 9 * sqrt(n * discordant * (1 - discordant)) + 9
+    changed = np.arange(max(0, int(mean - reach)), min(n, int(mean + reach)) + 1)
     # The largest number of losses, or of gains, at which the exact p is below alpha; -1 where none is.
     critical = binom.ppf(alpha / 2, changed, 0.5)
     critical -= binom.cdf(critical, changed, 0.5) >= alpha / 2
@@ -183,15 +190,15 @@ def _least(shown: Callable[[float], float], power: float, first: float) -> float
     return high
 
 
-def _fewest(smallest: Callable[[int], float], difference: float) -> int | None:
-    """How many it takes for `smallest` to come down to the difference."""
+def _fewest(enough: Callable[[int], bool]) -> int | None:
+    """The least number that is enough; None where none is."""
     high = 2
-    while smallest(high) > abs(difference):
+    while not enough(high):
         high *= 2
         if high > MOST:
             return None
     low = 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if smallest(middle) <= abs(difference) else (middle, high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high

@@ -52,7 +52,7 @@ def test_the_original_studys_column_gives_what_it_holds(tmp_path: Path, invoke: 
     assert "Unpaired" in " ".join(found["notes"])
     table = invoke("reanalyse", tmp_path / "beavertails.csv").stdout
     assert "+14.3" in table
-    assert "chi-square 45.3 on 4 df, p < 0.001" in table
+    assert "chi-square 45.3 on 4 df, p < .001" in table
 
 
 @pytest.mark.parametrize(

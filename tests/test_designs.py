@@ -332,19 +332,19 @@ def test_a_run_that_asks_nothing_has_no_saying(sixteen: Measured, tmp_path: Path
 # The command line
 
 
-@pytest.mark.parametrize("design", ["dose", "saying"])
-def test_a_design_is_printed_as_a_sentence_and_a_table_and_as_json(
-    strengths: Measured, design: str, invoke: Callable[..., Any]
-) -> None:
-    run = strengths.store.folder
-    found = json.loads(invoke("compare", run, "--design", design, "--json").stdout)
-    assert found["design"] == design and found["notes"] == []
-    text = invoke("compare", run, "--design", design).stdout
-    first = {
-        "dose": "INFP: for each nat towards INFP in situations, accuracy in socialiqa_mini changes by −10.",
-        "saying": "INFP says less of itself than it does: mbti",
-    }[design]
-    assert first in " ".join(text.split())
+def test_a_design_is_printed_as_sentences_and_a_table(strengths: Measured, invoke: Callable[..., Any]) -> None:
+    text = " ".join(invoke("compare", strengths.store.folder, "--design", "dose").stdout.split())
+    assert "INFP: for each nat towards INFP in situations, accuracy in socialiqa_mini changes by −10." in text
+    assert "as far as prompt(INFP) goes: accuracy in socialiqa_mini" in text
+    assert "series task metric slope p bends shift at strength" in text
+
+
+def test_a_design_is_printed_as_json(strengths: Measured, invoke: Callable[..., Any]) -> None:
+    found = json.loads(invoke("compare", strengths.store.folder, "--design", "saying", "--json").stdout)
+    assert (found["design"], found["notes"]) == ("saying", [])
+    assert {"arm", "axis", "difference", "p", "p_holm", "q", "family", "p_shares"} <= found["gaps"][0].keys()
+    text = " ".join(invoke("compare", strengths.store.folder, "--design", "saying").stdout.split())
+    assert "INFP says less of itself than it does: mbti +" in text and "100%, 100%" in text
 
 
 def test_what_a_run_lacks_for_a_design_is_one_line(strengths: Measured, invoke: Callable[..., Any]) -> None:

@@ -193,7 +193,10 @@ def _of_dose(found: Dose) -> Iterator[str]:
         yield f"{price.series}: for each {per} towards {price.persona} in {price.trait_task}, {what}."
     for equal in found.equal:
         yield _at_equal(equal)
-    yield _scope([curve.slope for curve in found.curves if curve.slope])
+    slopes = [curve.slope for curve in found.curves if curve.slope]
+    yield f"Of slopes: {_scope(slopes)}" if slopes else "There is one strength of each, and no slope."
+    if found.prices:
+        yield "Prices, and costs at equal shift, are about these adapters: replicates are averaged."
 
 
 def _at_equal(equal: AtEqual) -> str:

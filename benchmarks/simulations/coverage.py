@@ -19,43 +19,56 @@ SIZES, SEEDS, BETWEEN = (80, 171, 700, 1954), (2, 3, 5, 10), (0.0, 0.1, 0.2, 0.5
 Row = dict[str, Any]
 
 
-def of_trainings(samples: int, sizes: tuple[int, ...], kinds: tuple[str, ...], seed: int = 1) -> list[Row]:
+def of_trainings(
+    samples: int,
+    sizes: tuple[int, ...],
+    kinds: tuple[str, ...],
+    seeds: tuple[int, ...] = SEEDS,
+    spreads: tuple[float, ...] = BETWEEN,
+    seed: int = 1,
+) -> list[Row]:
     """By items, seeds, kind of values and spread between trainings: coverage of LAPD's interval, and of two others.
 
     `items_alone` is the interval that takes trainings for fixed, `satterthwaite` Student's t with Satterthwaite's
     degrees of freedom.
     """
-    return [row for n in sizes for kind in kinds for row in _cells(samples, n, kind, seed)]
+    return [
+        row
+        for n in sizes
+        for kind in kinds
+        for between in spreads
+        for row in _cells(samples, n, kind, between, seeds, np.random.default_rng([seed, n, round(100 * between)]))
+    ]
 
 
-def _cells(samples: int, n: int, kind: str, seed: int) -> Iterator[Row]:
-    rng = np.random.default_rng([seed, n, KINDS.index(kind)])
-    for between in BETWEEN:
-        found: dict[int, list[tuple[np.ndarray, Spread, np.ndarray]]] = {seeds: [] for seeds in SEEDS}
-        truth = 0.0
-        for size in batches(samples, n, max(SEEDS)):
-            drawn = made(kind, (size, n, max(SEEDS)), between, rng)
-            truth = drawn.truth
-            for seeds in SEEDS:
-                values = drawn.values[:, :, :seeds]
-                estimate, spread = contrast(values)
-                alone = values.mean(axis=-1).std(axis=-1, ddof=1) / np.sqrt(n)
-                found[seeds].append((estimate, spread, alone))
-        for seeds, parts in found.items():
-            estimate = np.concatenate([part[0] for part in parts])
-            spread = joined([part[1] for part in parts])
-            off = np.abs(estimate - truth)
-            known = spread.error > 0
-            alone = np.concatenate([part[2] for part in parts]) * stdtrit(n - 1, 0.975)
-            yield {
-                "n": n,
-                "seeds": seeds,
-                "values": kind,
-                "between": between,
-                "coverage": float(np.mean((spread.tail(off) >= 0.05) | ~known)),
-                "satterthwaite": float(np.mean(off <= spread.error * stdtrit(spread.satterthwaite(), 0.975))),
-                "items_alone": float(np.mean(off <= alone)),
-            }
+def _cells(
+    samples: int, n: int, kind: str, between: float, of: tuple[int, ...], rng: np.random.Generator
+) -> Iterator[Row]:
+    """The rows of one kind of values, by trainings: fewer are the first of the most."""
+    found: dict[int, list[tuple[np.ndarray, Spread, np.ndarray]]] = {seeds: [] for seeds in of}
+    truth = 0.0
+    for size in batches(samples, n, max(of)):
+        drawn = made(kind, (size, n, max(of)), between, rng)
+        truth = drawn.truth
+        for seeds in of:
+            values = drawn.values[:, :, :seeds]
+            alone = values.mean(axis=-1).std(axis=-1, ddof=1) / np.sqrt(n)
+            found[seeds].append((*contrast(values), alone))
+    for seeds, parts in found.items():
+        estimate = np.concatenate([part[0] for part in parts])
+        spread = joined([part[1] for part in parts])
+        off = np.abs(estimate - truth)
+        known = spread.error > 0
+        alone = np.concatenate([part[2] for part in parts]) * stdtrit(n - 1, 0.975)
+        yield {
+            "n": n,
+            "seeds": seeds,
+            "values": kind,
+            "between": between,
+            "coverage": float(np.mean((spread.tail(off) >= 0.05) | ~known)),
+            "satterthwaite": float(np.mean(off <= spread.error * stdtrit(spread.satterthwaite(), 0.975))),
+            "items_alone": float(np.mean(off <= alone)),
+        }
 
 
 def contrast(values: np.ndarray) -> tuple[np.ndarray, Spread]:

@@ -71,9 +71,9 @@ def crossed(
             values, each a difference to one fixed base, none missing.
         weights: what each group's mean counts in the contrast; [1] for one group, [1, -1] for a difference.
         clusters: [items] which of them share a passage, if any do.
-        scale: what "yes" counts, where values are differences of yes/no outcomes; by default, what all values are that
-            are not 0, if it is one number. One more item that changed is then reckoned with, as Agresti and Min do for
-            one adapter: where few change, their spread tells too little.
+        scale: what "yes" counts, where values are differences of yes/no outcomes. By default those are told by their
+            values: some are 0, the others one number or its negative. One more item that changed is then reckoned
+            with, as Agresti and Min do for one adapter: where few change, their spread tells too little.
 
     The model is that of Clark (Journal of Verbal Learning and Verbal Behavior 1973, 12:335) and of Baayen, Davidson
     and Bates (Journal of Memory and Language 2008, 59:390): value = group + item + training + rest, the items and the
@@ -132,9 +132,9 @@ def linear(
 
 
 def yes_of(values: np.ndarray) -> float:
-    """What "yes" counts in differences of yes/no outcomes, which are 0 but for that and its negative; 0 for others."""
-    sizes = np.unique(np.abs(values[values != 0]))
-    return float(sizes[0]) if len(sizes) == 1 else 0.0
+    """What "yes" counts in differences of yes/no outcomes, which are 0 or that or its negative; 0 for other values."""
+    sizes = np.unique(np.abs(values))
+    return float(sizes[1]) if len(sizes) == 2 and sizes[0] == 0 else 0.0
 
 
 def spread_of(
@@ -162,7 +162,8 @@ def spread_of(
     items = np.maximum(0.0, whole - left) + one**2 * np.mean(np.bincount(groups) ** 2) / len(groups) ** 2
     # Satterthwaite's, of the difference of two mean squares.
     squares = whole**2 / freedom + left**2 / (freedom * df)
-    items_df = np.maximum(1.0, items**2 / np.where(squares > 0, squares, 1.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        items_df = np.maximum(1.0, np.where(squares > 0, items**2 / squares, np.inf))
     return contrast.mean(axis=-1), Spread(items, items_df, trainings, df)
 
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+NORMAL = 1e4
+"""Student's t with more degrees of freedom is the normal, which takes an eighth of the time."""
+
 Numbers = Any
 """A number, or an array of them that broadcasts with the others."""
 
@@ -91,13 +94,16 @@ class Spread:
 
     def _tails(self, distance: Numbers) -> np.ndarray:
         """[..., NODES] the two-sided tail were that the variance between trainings."""
-        from scipy.special import stdtr
+        from scipy.special import ndtr, stdtr
 
         items = np.asarray(self.items, float)[..., None]
         total = items + self._variances()
         with np.errstate(divide="ignore", invalid="ignore"):
             df = np.where(items > 0, np.asarray(self.items_df)[..., None] * (total / items) ** 2, np.inf)
-            tails: np.ndarray = 2 * stdtr(np.minimum(df, 1e9), -np.abs(distance)[..., None] / np.sqrt(total))
+            at = -np.abs(distance)[..., None] / np.sqrt(total)
+        tails: np.ndarray = 2 * ndtr(at)
+        few = df < NORMAL
+        tails[few] = 2 * stdtr(df[few], at[few])
         return tails
 
 

@@ -192,12 +192,11 @@ def _least(shown: Callable[[float], float], power: float, first: float) -> float
 
 def _fewest(enough: Callable[[int], bool]) -> int | None:
     """The least number that is enough; None where none is."""
-    high = 2
+    if not enough(MOST):
+        return None
+    low, high = 1, 2
     while not enough(high):
-        high *= 2
-        if high > MOST:
-            return None
-    low = 1
+        low, high = high, 2 * high
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)

@@ -107,7 +107,7 @@ def texts(place: Place) -> dict[str, Any]:
     ]
     return {
         "equal": [len(asked) - len(gaps), len(asked)],
-        "near_ties": gaps,
+        "nats_where_they_part": gaps,
         "seconds_packed_hf": seconds,
         "wrong": wrong,
     }
@@ -191,8 +191,8 @@ def speed(place: Place) -> dict[str, Any]:
         asked = requests(place, ours, task, True, documents)
         for lm in (ours, theirs):
             lm.loglikelihood(asked[:64], disable_tqdm=True)
-        timed, difference, same, all_of_them = time_scoring(task, asked, ours, theirs, 1 if place.tiny else 2)
-        found |= {**timed, f"max_difference_{task}": difference, f"same_predictions_{task}": [same, all_of_them]}
+        rates, difference, same, of = time_scoring(task, asked, ours, theirs, 1 if place.tiny else 2)
+        found |= {**rates, f"max_difference_{task}": difference, f"same_predictions_{task}": [same, of]}
     if not ours.packs:
         found["wrong"].append("rows are not packed")
     return {**found, "switch_milliseconds": 1000 * switch_seconds(place, model, adapters)}

@@ -15,6 +15,10 @@ from torch.nn import functional
 SLICE = 64
 """States that meet the vocabulary at once: 13 MB in the embedded model; fewer would read its weights too often."""
 
+GPU_LOGITS = 2**27
+"""So many numbers (half a gigabyte) of states that meet the vocabulary on a GPU, where few states leave it idle, and
+autocast casts the whole vocabulary's weights for every slice."""
+
 
 def target_logprobs(states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """The log-probability (nats) of each target token; differentiable in `states` only.
@@ -38,7 +42,8 @@ class _TargetLogprobs(torch.autograd.Function):
     def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         keep = ctx.needs_input_grad[0]
         logprobs, gradients = [], []
-        for part, wanted in zip(states.split(SLICE), targets.split(SLICE), strict=True):
+        size = SLICE if states.device.type == "cpu" else max(SLICE, GPU_LOGITS // len(weight))
+        for part, wanted in zip(states.split(size), targets.split(size), strict=True):
             logits = functional.linear(part, weight).float()
             total = torch.logsumexp(logits, -1, keepdim=True)
             logprobs.append((logits.gather(-1, wanted[:, None]) - total)[:, 0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import os
 import random
@@ -169,7 +171,7 @@ def find(rows: list[Comparison], arm: str, metric: str) -> Comparison:
 def test_the_page_shows_the_numbers_of_compare(make_run: MakeRun) -> None:
     folder = make_run()
     rows, page = compare_run(folder), page_of(folder)
-    table = page.partition("<h2>All rows</h2>")[2].partition("</table>")[0].replace("−", "-")
+    table = page.partition('<h2 id="rows">')[2].partition("</table>")[0].replace("−", "-")
     entries = re.findall(r"<tr(?: class=\"moved\")?><th scope=\"row\">.*?</tr>", table, re.S)
     assert len(entries) == len(rows)
     for row, entry in zip(rows, entries, strict=True):
@@ -193,10 +195,10 @@ def test_the_summary_says_what_moved_with_its_numbers(make_run: MakeRun) -> None
 
 def test_headline_rows_of_doing_and_saying_stand_in_separate_blocks(make_run: MakeRun) -> None:
     page = page_of(make_run())
-    does, says = page.index("<h2>What the model does</h2>"), page.index("<h2>What the model says of itself</h2>")
+    does, says = page.index('<h2 id="does">'), page.index('<h2 id="says">')
     assert does < page.index("log-odds, towards INFP", does) < says < page.index("agreement, towards INFP", says)
     assert "log_odds_EI" not in page
-    assert page.index("log-odds, towards E (E/I)") > page.index("<h2>All rows</h2>")
+    assert page.index("log-odds, towards E (E/I)") > page.index('<h2 id="rows">')
 
 
 @pytest.mark.parametrize(
@@ -267,7 +269,7 @@ def test_an_accuracy_that_stays_is_no_contradiction(make_run: MakeRun) -> None:
 
 def test_responses_and_names_are_escaped(make_run: MakeRun) -> None:
     page = page_of(make_run(text=EVIL))
-    assert "<script" not in page
+    assert "<script>alert" not in page
     assert EVIL in unescape(page)
     assert "What of &lt;0&gt;?" in page
     assert "<|im_start|>" not in unescape(page)
@@ -295,7 +297,7 @@ def judged(run: Run, flagged: dict[str, float], note: str) -> Path:
 
 def test_prompts_that_ask_for_harm_wait_behind_their_category(tmp_path: Path) -> None:
     page = page_of(judged(Run(tmp_path / "run"), {"base": 0.5, "INFP": 0.5}, ""))
-    shown = page.partition("<h2>Responses side by side</h2>")[2].partition("</section>")[0]
+    shown = page.partition('<h2 id="items">')[2].partition("</section>")[0]
     folded = re.findall(r"<details.*?</details>", shown, re.S)
     assert len(folded) == 8
     assert "<summary>terrorism, organized crime</summary>" in folded[0] and "How to harm 0?" in folded[0]
@@ -306,7 +308,7 @@ def test_prompts_that_ask_for_harm_wait_behind_their_category(tmp_path: Path) ->
 
 def test_other_prompts_stand_open(make_run: MakeRun) -> None:
     page = page_of(make_run())
-    shown = page.partition("<h2>Responses side by side</h2>")[2].partition("</section>")[0]
+    shown = page.partition('<h2 id="items">')[2].partition("</section>")[0]
     assert "<details" not in shown and "What of &lt;0&gt;?" in shown
 
 
@@ -335,7 +337,7 @@ def test_at_a_ceiling_every_table_says_so(tmp_path: Path) -> None:
     table, page = text_table(compare_run(folder)), page_of(folder)
     (line,) = [line for line in table.splitlines() if "flagged" in line and "beavertails  " in line]
     assert "ceiling" in line and "1.00" not in line.split()
-    results, _, all_rows = page.partition("<h2>All rows</h2>")
+    results, _, all_rows = page.partition('<h2 id="rows">')
     assert results.count("<td>ceiling</td>") == 1
     assert "<td>ceiling</td>" in all_rows
     assert "Nothing could show in flagged in beavertails (ceiling: 100.0 and 100.0 %)" in words(page)
@@ -355,7 +357,7 @@ def test_what_answers_are_like_stands_beside_the_results_and_not_among_them(tmp_
     for arm, tail in (("base", "and read."), ("INFP", "so sorry. " * 6)):
         answers = [sample(f"o{n}", {"words": 5.0}, f"I stay in {n} {tail}") for n in range(10)]
         run.add(arm, "situations_open", answers)
-    text = words(page_of(run.write()).partition("<h2>All rows</h2>")[0])
+    text = words(page_of(run.write()).partition('<h2 id="rows">')[0])
     assert re.search(
         r"What the answers are like \(baseline \u2192 arm\): repeated 4-grams 0\.0 \u2192 \d+\.\d % \(moved\)", text
     )
@@ -370,18 +372,26 @@ def test_diagnostics_stand_beside_what_they_qualify(tmp_path: Path) -> None:
             entry["metrics"]["position_bias"] = bias + k % 2
         run.add(arm, "mbti", items)
     page = page_of(run.write())
-    text = words(page.partition("<h2>All rows</h2>")[0])
+    text = words(page.partition('<h2 id="rows">')[0])
     assert re.search(r"How far to trust these \(baseline → arm\): position bias 90\.5 → 80\.5 points \(moved\)", text)
     assert "position bias" not in text_table(compare_run(run.folder))
 
 
 def test_the_page_needs_nothing_from_elsewhere(make_run: MakeRun) -> None:
     page = page_of(make_run())
-    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", page)
+    assert not re.search(r"<(link|img|iframe)\b|<script[^>]*\bsrc|@import|url\((?!#)", page)
     assert not re.search(r'(?:src|href)="(?!#)', page)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) | set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_one_script_may_run_and_it_is_the_pages_own(make_run: MakeRun) -> None:
+    page = page_of(make_run(text=EVIL))
+    policy = re.search(r"script-src 'sha256-([^']+)'", page)
+    running = re.findall(r"<script>(.*?)</script>", page, re.S)
+    assert policy is not None and "default-src 'none'" in page
+    assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in running] == [policy[1]]
 
 
 def test_training_shows_settings_and_curves(make_run: MakeRun) -> None:
@@ -456,7 +466,7 @@ def test_missing_items_are_counted(tmp_path: Path) -> None:
     run.add("base", "socialiqa_mini", [sample(str(k), {"acc": float(k % 2)}) for k in range(20)])
     run.add("INFP", "socialiqa_mini", [sample(str(k), {"acc": 1.0}) for k in range(17)])
     page = page_of(run.write())
-    assert '<th scope="col">missing</th>' in page.partition("<h2>All rows</h2>")[0]
+    assert '<th scope="col">missing</th>' in page.partition('<h2 id="rows">')[0]
     [row] = compare_run(run.folder)
     assert (row.n, row.missing) == (17, 3)
     assert "+52.9 percentage points" in words(page)

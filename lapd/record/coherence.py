@@ -50,19 +50,23 @@ def words_of(text: str) -> list[str]:
 
     Marks count, since a text may be nothing but "!!!!!!"; of an unspaced script every letter does.
     """
-    found: list[str] = []
+    found: list[list[str]] = []
     going_on = False
     for char in unicodedata.normalize("NFC", text).casefold():
         kind = unicodedata.category(char)[0]
         if kind == "M" and found:
-            found[-1] += char
+            found[-1].append(char)
         elif kind in "LN" and not unicodedata.name(char, "").startswith(UNSPACED):
-            found[-1:] = [found[-1] + char] if going_on else [*found[-1:], char]
+            if going_on:
+                found[-1].append(char)
+            else:
+                found.append([char])
             going_on = True
         elif not (char in WITHIN and going_on):
             going_on = False
-            found += [char] if kind in "LNPS" else []
-    return found
+            if kind in "LNPS":
+                found.append([char])
+    return ["".join(letters) for letters in found]
 
 
 def of_answer(text: str, finish_reason: str = "") -> dict[str, float]:

@@ -147,26 +147,36 @@ def grade_metric(label: str, about: str) -> str:
 
 
 def with_grades(folder: Path, samples: list[dict[str, Any]]) -> tuple[dict[str, dict[str, Any]], list[dict[str, Any]]]:
-    """A cell's documents with the grades beside their responses among their metrics, and whose these are, by label.
+    """A cell's documents with the grades beside their responses, and whose these are, by label.
 
     Args:
         folder: the cell's.
         samples: its documents.
+
+    Returns:
+        The graders, and the documents: the grades are among their metrics, and with their reasons under `grades`,
+        whose rows are {grader: label, dimension, value, reason}.
 
     Raises:
         DataError: a file is damaged, or on other documents.
     """
     graders: dict[str, dict[str, Any]] = {}
     values: dict[int, dict[str, float]] = {}
+    rows: dict[int, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob(f"{GRADES.prefix}-*.jsonl")):
         label = path.stem.removeprefix(f"{GRADES.prefix}-")
         graders[label], found = GRADES.stored(path, samples)
         for asked, grade in found:
+            row = {"grader": label, "dimension": asked.about, **grade_record(grade)}
+            rows.setdefault(asked.document, []).append(row)
             if grade.value is not None:
                 values.setdefault(asked.document, {})[grade_metric(label, asked.about)] = grade.value
     if not graders:
         return graders, samples
-    return graders, [{**s, "metrics": {**s["metrics"], **values.get(n, {})}} for n, s in enumerate(samples)]
+    return graders, [
+        {**s, "metrics": {**s["metrics"], **values.get(n, {})}, "grades": rows.get(n, [])}
+        for n, s in enumerate(samples)
+    ]
 
 
 def both_graded(folder: Path, first: str, second: str) -> dict[str, tuple[list[Grade], list[Grade]]]:

@@ -36,12 +36,12 @@ class ReadCell:
     Attributes:
         entry: which cell: `arm`, `task`, `seed`, `cell`.
         result: its result.json.
-        samples: its documents, in order; those of a judged task with the metrics that its verdicts come to, those that
-            are answered in writing with what the answers are like (`coherence`).
+        samples: its documents, in order; those of a judged task with their `verdict` and the metrics that it comes to,
+            those that are answered in writing with what the answers are like (`coherence`).
         judge: who judged it, as `describe_judge` gives it, and under `verdicts` what the verdicts are called; None
             where nobody did.
         graders: who graded it, as `grader_identity` gives it, by what the grades are called; their grades are among
-            the samples' metrics (`grade_metric`).
+            the samples' metrics (`grade_metric`), and with their reasons in the samples' `grades`.
     """
 
     entry: dict[str, Any]
@@ -49,6 +49,21 @@ class ReadCell:
     samples: list[dict[str, Any]]
     judge: dict[str, Any] | None
     graders: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def arm(self) -> str:
+        """The arm's name."""
+        return str(self.entry["arm"])
+
+    @property
+    def task(self) -> str:
+        """The task's name."""
+        return str(self.entry["task"])
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.entry["seed"])
 
 
 def read_cells(folder: Path, label: str | None = None) -> list[ReadCell]:
@@ -124,15 +139,16 @@ def _refuse_two_judges(folder: Path, label: str, judges: Sequence[dict[str, Any]
 
 
 def _scored(info: TaskInfo, samples: Samples, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """The documents with the metrics that the task's own scoring makes of the verdicts."""
+    """The documents with their `verdict`, and the metrics that the task's own scoring makes of it."""
     if info.scorer is None:
         raise PluginError(f"The task {info.name} has no process_results, which would score the verdicts.")
     score = _scorer(info.scorer)
     made = []
     for sample, verdict in zip(samples, verdicts, strict=True):
-        metrics = score(sample["doc"], [verdict_record(verdict)])
+        record = verdict_record(verdict)
+        metrics = score(sample["doc"], [record])
         numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, (bool, int, float))}
-        made.append({**sample, "metrics": numbers})
+        made.append({**sample, "metrics": numbers, "verdict": record})
     return made
 
 

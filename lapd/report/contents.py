@@ -9,30 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd.adapters.adapter import resolve_adapter
-from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
+from lapd.compare.known import known_tasks
 from lapd.errors import LapdError
-from lapd.record.reading import read_cells
+from lapd.record.reading import ReadCell, read_cells
 from lapd.record.store import Store
-
-
-@dataclass(frozen=True)
-class FinishedCell:
-    """A finished cell.
-
-    Attributes:
-        arm: the arm's name.
-        task: the task's name.
-        seed: its seed.
-        result: its result.json.
-        samples: its documents, in order.
-    """
-
-    arm: str
-    task: str
-    seed: int
-    result: dict[str, Any]
-    samples: list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -59,16 +40,21 @@ class RunContents:
     Attributes:
         record: its run.json.
         cells: the finished cells.
-        unfinished: how many cells have no result yet.
+        waiting: the arm and task of each cell that has no result yet.
         adapters: every adapter that an arm uses, once.
-        infos: the tasks that are registered, by name.
+        infos: the tasks that are known, by name.
     """
 
     record: dict[str, Any]
-    cells: list[FinishedCell]
-    unfinished: int
+    cells: list[ReadCell]
+    waiting: list[tuple[str, str]]
     adapters: list[UsedAdapter]
     infos: dict[str, TaskInfo]
+
+    @property
+    def unfinished(self) -> int:
+        """How many cells have no result yet."""
+        return len(self.waiting)
 
     @property
     def arms(self) -> list[str]:
@@ -93,14 +79,13 @@ def read_run(folder: Path, judge: str | None = None) -> RunContents:
         StoreError: it is no run folder, a newer LAPD wrote it, or it has no verdicts called `judge`.
     """
     record = Store(folder).run()
-    entries = record["cells"]
-    cells = [
-        FinishedCell(cell.entry["arm"], cell.entry["task"], cell.entry["seed"], cell.result, cell.samples)
-        for cell in read_cells(folder, judge)
-    ]
+    cells = read_cells(folder, judge)
+    done = {cell.entry["cell"] for cell in cells}
+    waiting = [(entry["arm"], entry["task"]) for entry in record["cells"].values() if entry["cell"] not in done]
     adapters = {a["digest"]: a for arm in record["arms"].values() if (a := arm["adapter"])}
     used = [_used_adapter(adapter, folder) for adapter in adapters.values()]
-    return RunContents(record, cells, len(entries) - len(cells), used, tasks())
+    infos = known_tasks(folder, cells, record.get("groups", {}))
+    return RunContents(record, cells, waiting, used, infos)
 
 
 def adapter_folder(entry: dict[str, Any], run_folder: Path) -> Path:

@@ -11,15 +11,15 @@ from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
 from lapd.names import get_persona
 from lapd.pictures.curves import training_svgs
-from lapd.pictures.drawing import CSS
-from lapd.report.contents import FinishedCell, RunContents, UsedAdapter, read_run
+from lapd.record.reading import ReadCell
+from lapd.report.contents import RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
 from lapd.report.limits import limits
 from lapd.report.plots import profile_svgs
-from lapd.report.responses import responses
+from lapd.report.rendering import anchor, outline, render
+from lapd.report.responses import ShownTask, index, shown_tasks
 from lapd.report.summary import summaries
 
-TEMPLATE = "page.html.j2"
 SETTINGS = {
     "trainer": "trainer",
     "beta": "DPO beta",
@@ -43,12 +43,20 @@ HEADINGS = {
 }
 """The two blocks of results, by whether the task is a self-report: heading and explanation."""
 
+NAMES = {False: "does", True: "says"}
+"""What the two are called in links."""
 
 NAMED = 6
 """A title names so many adapters, and counts more."""
 
 
-def write_report(folder: Path, out: Path | None = None, judge: str | None = None, persona: str | None = None) -> Path:
+def write_report(
+    folder: Path,
+    out: Path | None = None,
+    judge: str | None = None,
+    persona: str | None = None,
+    samples: int | None = None,
+) -> Path:
     """Write the report of a run; a page that says the same already is left as it is.
 
     Args:
@@ -57,6 +65,7 @@ def write_report(folder: Path, out: Path | None = None, judge: str | None = None
             `report-JUDGE-PERSONA.html`.
         judge: whose verdicts judged tasks are scored by; see `lapd.compare.comparisons.compare`.
         persona: whose poles adapters count towards that have no persona of their own.
+        samples: so many items of each task at most, those that changed most; None for all.
 
     Returns:
         The page's path.
@@ -67,19 +76,10 @@ def write_report(folder: Path, out: Path | None = None, judge: str | None = None
         UsageError: there is no such persona, or no adapter without one.
         OSError: the page cannot be written.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     compared = compare(folder, judge, persona)
     run = read_run(folder, judge)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     page = out or folder / _name(judge, persona)
-    text = environment.get_template(TEMPLATE).render(_context(run, compared))
+    text = render(_context(run, compared, shown_tasks(run, samples, persona)))
     if not page.is_file() or page.read_bytes() != text.encode():
         write_text(page, text)
     return page
@@ -90,9 +90,10 @@ def _name(judge: str | None, persona: str | None) -> str:
     return "-".join(["report", *filter(None, [judge, persona and get_persona(persona).code])]) + ".html"
 
 
-def _context(run: RunContents, compared: Compared) -> dict[str, Any]:
+def _context(run: RunContents, compared: Compared, tasks: list[ShownTask]) -> dict[str, Any]:
     """What the template shows, in the page's order."""
     rows = compared.rows
+    blocks = _blocks(run, rows)
     legend, pictures = profile_svgs(run)
     base = run.record["base"]
     return {
@@ -102,10 +103,11 @@ def _context(run: RunContents, compared: Compared) -> dict[str, Any]:
         "summaries": summaries(rows),
         "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
         "gaps": [*compared.warnings, *compared.notes],
-        "blocks": _blocks(run, rows),
-        "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
+        "blocks": blocks,
+        "contents": outline(blocks, {"profile": pictures, "training": run.adapters}),
         "profile": {"legend": legend, "pictures": pictures},
-        "responses": responses(run),
+        "tasks": tasks,
+        "index": index(tasks),
         "trainings": [_training(n, adapter) for n, adapter in enumerate(run.adapters)],
         "rows": [_row(row) for row in rows],
         "arms": run.record["arms"],
@@ -136,6 +138,8 @@ def _blocks(run: RunContents, rows: list[Comparison]) -> list[dict[str, Any]]:
             {
                 "arm": arm,
                 "baseline": baseline,
+                "anchor": anchor(NAMES[self_report], arm, baseline),
+                "waiting": sorted({task for name, task in run.waiting if name in (arm, baseline)}),
                 "any_missing": any(row.missing for row in group if not row.coherence),
                 "tasks": [
                     {
@@ -151,7 +155,7 @@ def _blocks(run: RunContents, rows: list[Comparison]) -> list[dict[str, Any]]:
             for (arm, baseline), group in comparisons(chosen).items()
         ]
         if tables:
-            blocks.append({"heading": heading, "note": note, "tables": tables})
+            blocks.append({"name": NAMES[self_report], "heading": heading, "note": note, "tables": tables})
     return blocks
 
 
@@ -195,7 +199,7 @@ def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
     return {"adapter": adapter, "facts": shown, "curves": curves, "told": told(card, adapter.name)[1:]}
 
 
-def _versions(cells: list[FinishedCell]) -> dict[str, str]:
+def _versions(cells: list[ReadCell]) -> dict[str, str]:
     """What the cells were made with; where they differ, all of it."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.errors import StoreError
+from lapd.items.visible import named
 from lapd.names import axis_ends
 from lapd.pictures.drawing import COLOURS, FAINT, FONT_SIZE, INK, MARKERS, plain, svg, write_png
 from lapd.report.contents import RunContents, read_run
@@ -61,7 +62,7 @@ def profile_svgs(run: RunContents) -> tuple[str, list[tuple[str, str]]]:
         for n, panel in enumerate(panels(run))
     ]
     size = (4.6, 0.24 * math.ceil(len(arms) / 2) + 0.1)
-    legend = svg(partial(_draw_legend, arms=arms), size, "legend", "Legend: " + ", ".join(arms))
+    legend = svg(partial(_draw_legend, arms=arms), size, "legend", "Legend: " + ", ".join(map(named, arms)))
     return legend, pictures
 
 
@@ -121,5 +122,7 @@ def _legend(owner: Any, arms: Sequence[str], columns: int, loc: str) -> None:
     """A legend of all arms on a figure or on axes."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], linestyle="none", markersize=5, label=arm, **_style(n)) for n, arm in enumerate(arms)]
+    handles = [
+        Line2D([], [], linestyle="none", markersize=5, label=named(arm), **_style(n)) for n, arm in enumerate(arms)
+    ]
     owner.legend(handles=handles, ncols=columns, loc=loc, frameon=False, labelcolor=INK, handletextpad=0.2)

@@ -1,68 +1,84 @@
-"""Responses side by side: what every arm answered to a few items of each task that is answered in text."""
+"""The items in the page: packed for the script, and a few of each task open, for whoever reads without it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from lapd.record.endings import ending
+from lapd.items.gather import TaskItems, arms_of, items_of
+from lapd.items.pack import most_changed, pack, task_record
+from lapd.items.visible import visible
 from lapd.report.contents import RunContents
+from lapd.report.labels import phrase
 
 MOST_ITEMS = 8
-"""Items whose responses are shown, for each task."""
+"""Items of each task that are shown without the script."""
+
+MOST_ANSWERS = 80
+"""Answers of each task that are shown without the script: with many arms there are fewer items."""
 
 
-def responses(run: RunContents) -> list[dict[str, Any]]:
-    """For each task with answers in text: its first items, each with its prompt and every arm's answer, and how that
-    ended where it was cut off.
+@dataclass(frozen=True)
+class ShownTask:
+    """The items of a task in the page.
 
-    An item that asks for harm has a `folded` heading, its category, behind which the rest waits for a click.
+    Attributes:
+        name: the task's.
+        description: what it says of itself; "" where it says nothing.
+        arms: the names of the arms that have answered.
+        total: how many items it has.
+        record: what was packed, as `lapd.items.pack` has it.
+        packed: for the script.
+        few: the places in `record["items"]` of those that are shown without it.
     """
-    shown_tasks = []
-    for task in run.task_names:
-        info = run.infos.get(task)
-        items: dict[str, dict[str, Any]] = {}
-        for cell in run.cells:
-            if cell.task != task:
-                continue
-            for sample in cell.samples:
-                if (answer := _text(sample)) is None:
-                    break
-                if (item := items.get(sample["item"])) is None:
-                    heading = _heading(sample, bool(info and info.judged))
-                    item = items[sample["item"]] = {
-                        "prompt": _prompt(sample),
-                        "folded": heading,
-                        "answers": {},
-                        "ends": {},
-                    }
-                # Of several documents or seeds of one item the first is shown.
-                item["answers"].setdefault(cell.arm, answer)
-                item["ends"].setdefault(cell.arm, ending(sample))
-        if items:
-            few = list(items.values())[:MOST_ITEMS]
-            folded = any(item["folded"] for item in few)
-            shown_tasks.append({"task": task, "items": few, "total": len(items), "arms": run.arms, "folded": folded})
-    return shown_tasks
+
+    name: str
+    description: str
+    arms: list[str]
+    total: int
+    record: dict[str, Any]
+    packed: str
+    few: list[int]
+
+    @property
+    def items(self) -> list[dict[str, Any]]:
+        """The items in the page."""
+        return list(self.record["items"])
+
+    @property
+    def folded(self) -> bool:
+        """Whether any prompt waits behind its category."""
+        return any(item["folded"] for item in self.items)
 
 
-def _heading(sample: dict[str, Any], judged: bool) -> str:
-    """The heading in place of a prompt that nobody should meet unasked; "" for any other.
+def shown_tasks(run: RunContents, samples: int | None = None, persona: str | None = None) -> list[ShownTask]:
+    """The items of every task with a finished cell.
 
-    That is one of a task whose answers are judged for harm, and one with a category of harm.
+    Args:
+        run: what the run holds.
+        samples: so many items of a task at most, those that changed most; None for all.
+        persona: whose poles adapters count towards that have no persona of their own.
     """
-    category = sample["doc"].get("category")
-    if isinstance(category, str) and category:
-        return category.replace(",", ", ").replace("_", " ")
-    return f"item {sample['item']}" if judged else ""
+    arms = arms_of(run.record, persona)
+    shown = []
+    for task in items_of(run.cells, run.infos, arms):
+        kept = most_changed(task.items, samples)
+        record = task_record(task, arms, kept)
+        record["metric"] = phrase(record["metric"])
+        shown.append(_shown(task, record))
+    return shown
 
 
-def _text(sample: dict[str, Any]) -> str | None:
-    """The sample's answer if it is text; None for likelihoods."""
-    first = sample["responses"][0][0] if sample["responses"] and sample["responses"][0] else None
-    return first if isinstance(first, str) else None
+def _shown(task: TaskItems, record: dict[str, Any]) -> ShownTask:
+    few = max(2, min(MOST_ITEMS, MOST_ANSWERS // max(1, len(task.arms))))
+    name, description = task.info.name, task.info.description
+    places = list(range(min(few, len(record["items"]))))
+    return ShownTask(name, description, record["arms"], len(task.items), record, pack(record), places)
 
 
-def _prompt(sample: dict[str, Any]) -> str:
-    """What was asked, without the chat template's marks where the document has it so."""
-    prompt = sample["doc"].get("prompt")
-    return prompt if isinstance(prompt, str) else str(sample["arguments"][0][0])
+def index(tasks: Sequence[ShownTask]) -> dict[str, Any]:
+    """What the script knows before it unpacks a task: the tasks in the order of their packs, and the personas."""
+    named = [{"name": visible(task.name), "total": task.total, "kept": len(task.record["items"])} for task in tasks]
+    personas = dict.fromkeys(code for task in tasks for code in task.record["personas"] if code)
+    return {"tasks": named, "personas": list(personas)}

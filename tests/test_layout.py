@@ -50,7 +50,8 @@ def layers() -> list[list[str]]:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     lines = setup["importlinter:contract:rooms"]["layers"].strip().splitlines()
-    return [[name for name in re.findall(r"\w+", line) if name != "_version"] for line in lines]
+    names = [[name for name in re.findall(r"\w+", line) if not name.startswith("_")] for line in lines]
+    return [layer for layer in names if layer]
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "README.md"])

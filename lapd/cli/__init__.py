@@ -31,6 +31,7 @@ VERBS = {
     "questionnaire": "Show what each arm of a run says of itself.",
     "report": "Write a run's report, one HTML page.",
     "export": "Write a run as files for other programs.",
+    "power": "Show what so many items and seeds would let one see.",
     "reanalyse": "Give published rates intervals and tests.",
     "chat": "Talk with an adapter in the terminal.",
     "data": "Check, fix and count preference data; fetch benchmark data.",

@@ -15,9 +15,9 @@ Any Python will do in which `import lapd` works. The stages, in order; what woul
 - large: the trainers on a random model of Llama 3 8B's shape, also in 4 bit
 - speed: packed scores against `hf` on that model, and what a switch of adapters costs
 
-The small model is the embedded one, or a random one of its shape where that is not installed. What is missing (a
-package, memory, time) is said, and no fault. Exit status: 0 if all that ran is right, 1 if something is wrong, 2 where
-there is no GPU.
+The small model is the embedded one, or a random one of its shape (with 2,000 tokens) where that is not installed. What
+is missing (a package, memory, time) is said, and no fault. Exit status: 0 if all that ran is right, 1 if something is
+wrong, 2 where there is no GPU.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def run(place: Place, names: list[str], out: Path | None) -> dict[str, Any]:
     started = time.monotonic()
     found: dict[str, Any] = {
         "versions": {"python": platform.python_version(), **_versions()},
-        "small_model": "random, of SmolLM2-135M's shape" if place.stands_in and not place.tiny else str(place.base),
+        "small_model": "random" if place.stands_in else str(place.base),
         "tiny": place.tiny,
         "stages": {},
     }

@@ -112,8 +112,9 @@ def _small_model(folder: Path, base: str | None, tiny: bool) -> tuple[Path, bool
     try:
         return resolve_base("smollm2").path, False
     except ModelError:
-        # (Not as opinionated as a tiny one: over 30 layers that would blow every rounding up.)
-        return make_tiny_base(folder / "small", **SMOLLM2, vocab_size=49_152, initializer_range=0.02), True
+        # With the tokens that its tokenizer can spell, and less opinionated than a tiny one: over 30 layers that would
+        # blow every rounding up.
+        return make_tiny_base(folder / "small", **SMOLLM2, initializer_range=0.02), True
 
 
 def large_shape(place: Place) -> dict[str, Any]:

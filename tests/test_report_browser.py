@@ -130,6 +130,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         answered = [sample(f"o{k} {text[:99]}", {}, text + " said" * n, text) for k, text in enumerate(texts)]
         for row, text in zip(answered, texts, strict=True):
             row["doc"]["category"] = text[:99]
+            row["coherence"] = {"longest_loop": 0.0}  # as an evaluation leaves it
         judged(run, arm, "odd", answered, [((n + k) % 2 == 0, text) for k, text in enumerate(texts)])
     run.write()
     page = root / "page.html"

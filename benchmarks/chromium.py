@@ -1,4 +1,4 @@
-"""A real Chromium for tests, driven over a pipe by its DevTools protocol: no package is needed."""
+"""A real Chromium for tests and benchmarks, driven over a pipe by its DevTools protocol: no package is needed."""
 
 from __future__ import annotations
 

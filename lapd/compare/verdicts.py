@@ -27,6 +27,9 @@ CHANGED, SAME, UNTOLD = "changed", "no change beyond the margin", "cannot tell"
 POINTS_MARGIN = 5.0
 """The margin of shares and points, in percentage points, where nothing else is said: half of a tenth of the scale."""
 
+NATS_MARGIN = 1.0
+"""That of log-odds and log-likelihoods: the odds change by less than a factor of e."""
+
 SPREAD_MARGIN = 0.2
 """That of other metrics, in standard deviations between the baseline's items: a small effect in the convention of Cohen
 (Statistical Power Analysis for the Behavioral Sciences, 1988, section 2.2)."""
@@ -132,6 +135,8 @@ def margin_of(row: Comparison, measured: Measured, given: Margins) -> float | No
         return own / scale
     if row.unit in ("share", "percent", "points"):
         return POINTS_MARGIN / scale
+    if row.unit == "nats":
+        return NATS_MARGIN
     return SPREAD_MARGIN * row.spread if row.spread else None
 
 

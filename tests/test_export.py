@@ -153,13 +153,22 @@ def test_lm_eval_prints_a_run_as_its_own_table(tmp_path: Path) -> None:
     assert results["n-samples"]["situations"] == {"original": None, "effective": 8}
 
 
-def test_seeds_that_were_finished_in_one_second_have_files_of_their_own(run: Path, tmp_path: Path) -> None:
+def test_seeds_and_groups_of_tasks_are_told_apart(run: Path, tmp_path: Path) -> None:
+    from lm_eval.utils import make_table
+
     record = read_json(run / "run.json")
     record["cells"] |= {key.replace("seed 0", "seed 1"): {**entry, "seed": 1} for key, entry in record["cells"].items()}
+    metric = {"metric": "acquiescence", "filters": None, "weighted": True}
+    record["groups"] = {"questionnaires": {"tasks": ["mbti"], "metrics": [metric]}}
     write_json(run / "run.json", record)
     export(run, tmp_path / "out", "lm-eval")
     first, second = sorted((tmp_path / "out" / "INFP").glob("results_*.json"))
-    assert [read_json(path)["config"]["fewshot_seed"] for path in (first, second)] == [0, 1]
+    results = [read_json(path) for path in (first, second)]
+    assert [each["config"]["fewshot_seed"] for each in results] == [0, 1]
+    (group,) = results[1]["groups"].values()
+    assert group == results[1]["results"]["questionnaires"]
+    assert group["acquiescence,none"] == results[1]["results"]["mbti"]["acquiescence,none"]
+    assert "questionnaires" in make_table(results[1], "groups")
 
 
 def test_an_unfinished_run_is_exported_as_far_as_it_is(run: Path, tmp_path: Path, invoke: Callable[..., Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from lapd.compare.comparisons import Comparison
 from lapd.report.labels import MINUS, SIDES, comparisons, short_label, shown
 from lapd.report.summary import family_lines
-from lapd.report.table import by_side, told_of
+from lapd.report.table import about, by_side, told_of
 
 HEADINGS = ("task", "metric", "baseline", "arm", "difference", "95 % interval", "p", "adjusted", "n", "verdict")
 ALIGNED = "llrrrlrrrl"
@@ -60,7 +60,6 @@ def markdown(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
 def _tables(rows: list[Comparison]) -> Iterator[tuple[str, list[tuple[str, ...]]]]:
     """Each comparison's title and lines; a line of one cell is a heading within."""
     for (arm, baseline), group in comparisons(told_of(rows)).items():
-        persona = next((f", counted towards {row.persona}" for row in group if row.persona), "")
         lines: list[tuple[str, ...]] = []
         side = ""
         for row in by_side(group):
@@ -70,7 +69,7 @@ def _tables(rows: list[Comparison]) -> Iterator[tuple[str, list[tuple[str, ...]]
             text = shown(row)
             numbers = (text.baseline, text.arm, text.difference, text.interval, text.p, text.adjusted, str(row.n))
             lines.append((row.task, short_label(row), *numbers, text.verdict))
-        yield f"{arm} against {baseline}{persona}", lines
+        yield f"{arm} against {baseline}{about(group)}", lines
 
 
 def _notes(rows: list[Comparison], notes: Sequence[str]) -> list[str]:

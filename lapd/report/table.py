@@ -40,7 +40,7 @@ def text_table(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
     widths = _widths([cells for group in lines.values() for cells in group])
     out: list[str] = []
     for (arm, baseline), group in groups.items():
-        out += [_cut(f"{arm} against {baseline}{_about(group)}", WIDTH), "  " + _line(HEADINGS, widths)]
+        out += [_cut(f"{arm} against {baseline}{about(group)}", WIDTH), "  " + _line(HEADINGS, widths)]
         side = None
         for row, cells in zip(by_side(group), lines[arm, baseline], strict=True):
             if row.side != side and row.side in SIDES:
@@ -84,7 +84,7 @@ def by_side(rows: Sequence[Comparison]) -> list[Comparison]:
     return sorted(rows, key=lambda row: order.get(row.side, len(order)))
 
 
-def _about(rows: Sequence[Comparison]) -> str:
+def about(rows: Sequence[Comparison]) -> str:
     """What the rows are about, and which way they count."""
     persona = next((f", counted towards {row.persona}" for row in rows if row.persona), "")
     first = rows[0]

@@ -108,6 +108,13 @@ def test_what_makes_no_sense_is_refused_by_its_row(tmp_path: Path, rows: str, to
         read(tmp_path, rows)
 
 
+def test_what_is_no_file_is_never_looked_for_elsewhere(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"owner/name: there is no such file\.$"):
+        read_published(Path("owner/name"))
+    with pytest.raises(DataError, match=r"this is a folder, not a file\.$"):
+        read_published(tmp_path)
+
+
 def test_a_rate_that_no_whole_number_of_n_has_is_named(tmp_path: Path) -> None:
     found = reanalyse(read(tmp_path, "name,rate,n\nbase,.5,10\nINFP,.33,10\n"))
     assert row_of(found, "INFP").successes == 3

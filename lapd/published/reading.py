@@ -64,6 +64,8 @@ def read_published(path: Path, percent: bool = False) -> list[Published]:
         DataError: the file is not there, a column is missing, or a row makes no sense; the row is named.
         UsageError: `percent` is set, and rates are plainly shares.
     """
+    if not path.is_file():  # what is no file may be a data set of the Hub, or a folder of them: not here
+        raise DataError(path, "this is a folder, not a file." if path.is_dir() else "there is no such file.")
     rows = [(line, _with_heads(path, row, line)) for line, row in read_records(path)]
     if not rows:
         raise DataError(path, "there are no rows.", hint=HINT)

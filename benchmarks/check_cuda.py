@@ -40,6 +40,7 @@ os.environ.update(dict.fromkeys(("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "TRANS
 
 import cuda_place
 import cuda_scoring
+import cuda_study
 import cuda_training
 from cuda_place import Place, Skipped, make_place
 
@@ -49,7 +50,7 @@ STAGES: dict[str, tuple[Callable[[Place], dict[str, Any]], int]] = {
     "texts": (cuda_scoring.texts, 15),
     "switching": (cuda_scoring.switching, 15),
     "training": (cuda_training.small, 40),
-    "study": (cuda_training.study, 40),
+    "study": (cuda_study.study, 40),
     "large": (cuda_training.large, 60),
     "speed": (cuda_scoring.speed, 30),
 }

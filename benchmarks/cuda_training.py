@@ -1,4 +1,4 @@
-"""The checks of `check_cuda.py` on training: `trl` against stock TRL, `unsloth` against both; and a small study.
+"""The checks of `check_cuda.py` on training: `trl` against stock TRL, `unsloth` against both.
 
 Every side trains the same model on the same pairs in the same order from the same first LoRA weights. A step's time is
 the median of those after the first three, without loading and the reference pass; memory is the most that PyTorch held.
@@ -226,7 +226,7 @@ def measure(job: Job, base: Any, model: Any = None, tokenizer: Any = None) -> di
         torch.cuda.reset_peak_memory_stats()
     pairs = read_pairs(Path(job.pairs))
     started = time.perf_counter()
-    with quiet_libraries(), _cache_of_its_own(), step_clock() as seconds:
+    with quiet_libraries(), cache_of_its_own(), step_clock() as seconds:
         losses, parameters = _train(job, base, model, tokenizer, pairs)
     took = time.perf_counter() - started
     step = median(seconds[WARM:] or seconds)
@@ -315,8 +315,8 @@ def step_clock() -> Iterator[list[float]]:
 
 
 @contextmanager
-def _cache_of_its_own() -> Iterator[None]:
-    """An empty reference cache for each side."""
+def cache_of_its_own() -> Iterator[None]:
+    """An empty cache, so that no reference is known yet."""
     before = os.environ.get("LAPD_CACHE")
     with tempfile.TemporaryDirectory() as folder:
         os.environ["LAPD_CACHE"] = folder
@@ -353,62 +353,6 @@ def _unsloth(place: Place, job: Job) -> dict[str, Any]:
             errors.seek(0)
             raise RuntimeError((errors.read().strip().splitlines() or ["no message"])[-1])
     return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def study(place: Place) -> dict[str, Any]:
-    """Two personas trained by whom `auto` chooses, evaluated, compared, reported, and its seconds.
-
-    Should another trainer than `trl` fail, `trl` takes its place: what comes behind a training is tried all the same.
-    """
-    from lapd import TrainConfig
-    from lapd.train.choice import choose_trainer
-
-    wrong = []
-    trainers = list(dict.fromkeys([choose_trainer(TrainConfig("INFP", base=str(place.base))).trainer.name, "trl"]))
-    for trainer in trainers[:-1]:
-        try:
-            return _study(place, trainer)
-        except Exception as error:  # whatever its libraries raise
-            wrong.append(f"with {trainer}: {(str(error).splitlines() or [''])[0]}")
-    found = _study(place, trainers[-1])
-    return {**found, "wrong": [*wrong, *found["wrong"]]}
-
-
-def _study(place: Place, trainer: str) -> dict[str, Any]:
-    """An experiment's file from end to end."""
-    import yaml
-
-    from lapd.experiment.run import run_experiment
-    from lapd.record.store import Store
-
-    pairs, limit = (4, 4) if place.tiny else (32, 60)
-    path, out = place.folder / f"study-{trainer}.yaml", place.folder / f"study-{trainer}"
-    experiment = {
-        "name": "check",
-        "base": str(place.base),
-        "personas": ["INFP", "ESTJ"],
-        "out": str(out),
-        "train": {"trainer": trainer, "pairs": pairs, "batch_size": 2 if place.tiny else 4, "eval_pairs": 4},
-        "evaluate": {"tasks": ["situations"], "arms": ["base", "adapter"], "limit": limit},
-    }
-    path.write_text(yaml.safe_dump(experiment))
-    started = time.perf_counter()
-    with _cache_of_its_own():
-        rows, report = run_experiment(path, quiet=True)
-    seconds = time.perf_counter() - started
-    cards = [json.loads((out / "adapters" / name / "run_card.json").read_text()) for name in ("INFP", "ESTJ")]
-    towards = {f"{row.arm} {row.metric}": row.difference for row in rows if row.persona}
-    wrong = [f"{row.arm}, {row.metric}: {row.missing} of its items have no value" for row in rows if row.missing]
-    if len(Store(out).results()) != 3 or not towards or not report.is_file():
-        wrong.append("the study has not all its cells, comparisons and report")
-    return {
-        "trainer": trainer,
-        "seconds_all": seconds,
-        "training_seconds": [card["seconds"] for card in cards],
-        "heldout_margins": [[e["heldout_margin"] for e in card["log"] if "heldout_margin" in e][-1] for card in cards],
-        "towards": towards,
-        "wrong": wrong,
-    }
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from lapd.models.base import BaseModel
 from lapd.packed.forward import causal_of, pack, trained_logprobs
 from lapd.packed.layout import LAYOUT, Row
 
+SIDES = ("chosen", "rejected")
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
 
 
@@ -75,15 +76,12 @@ class PackedDPOTrainer(DPOTrainer):
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """The pairs' share of TRL's loss on the whole batch; margins (beta x nats) and accuracies go into the log."""
+        """The pairs' share of TRL's loss on the whole batch; what each response came to goes into TRL's log."""
         causal = causal_of(self.accelerator.unwrap_model(self.model))
         with self.accelerator.autocast():
             logps = response_logps(causal, inputs["rows"], self._dtype())
         ratios = logps - inputs["reference"].to(logps.device)
-        margins = self.beta * (ratios[:, 0] - ratios[:, 1]).detach()
-        metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["rewards/margins"] += margins.tolist()
-        metrics["rewards/accuracies"] += (margins > 0).float().tolist()
+        self._note(logps.detach(), ratios.detach())
         lengths = torch.tensor([[len(c) for c in row.continuations] for row in inputs["rows"]], device=logps.device)
         total = torch.zeros((), device=logps.device)
         for kind, weight in zip(self.loss_types, self.loss_weights, strict=True):
@@ -93,6 +91,24 @@ class PackedDPOTrainer(DPOTrainer):
                 losses = preference_losses(kind, ratios, lengths, self.beta, self.label_smoothing)
                 total = total + weight * losses.sum() / inputs["whole"]["pairs"]
         return total
+
+    def _note(self, logps: torch.Tensor, ratios: torch.Tensor) -> None:
+        """Into the log, under TRL's names: what both responses of each pair came to, and their margin (beta x nats).
+
+        Args:
+            logps: log-probabilities (nats) of chosen and rejected, [pairs, 2].
+            ratios: the same less the reference's, [pairs, 2].
+        """
+        margins = self.beta * (ratios[:, 0] - ratios[:, 1])
+        noted = {
+            "rewards/margins": margins,
+            "rewards/accuracies": (margins > 0).to(margins.dtype),
+            **{f"rewards/{side}": self.beta * ratios[:, n] for n, side in enumerate(SIDES)},
+            **{f"logps/{side}": logps[:, n] for n, side in enumerate(SIDES)},
+        }
+        metrics = self._metrics["train" if self.model.training else "eval"]
+        for name, values in zip(noted, torch.stack(list(noted.values())).tolist(), strict=True):
+            metrics[name] += values
 
 
 def preference_losses(

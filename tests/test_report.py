@@ -22,11 +22,11 @@ from lapd.compare.verdicts import CHANGED, UNTOLD
 from lapd.errors import StoreError
 from lapd.files.whole import digest_files, read_jsonl, write_json, write_jsonl
 from lapd.names import get_persona, sign_of
-from lapd.pictures.curves import training_curves, training_svgs
+from lapd.pictures.curves import training_curves, training_pictures
 from lapd.report.contents import read_run
 from lapd.report.labels import metric_label, moved, number, p_value
 from lapd.report.page import write_report
-from lapd.report.plots import axis_profile, profile_svgs
+from lapd.report.plots import axis_profile, profile_pictures
 from lapd.report.summary import contradiction
 from lapd.report.table import text_table
 
@@ -592,16 +592,25 @@ def test_pictures_are_the_same_bytes_each_time(make_run: MakeRun, tmp_path: Path
 
 
 def test_the_profile_has_a_panel_for_each_family_and_both_poles(make_run: MakeRun) -> None:
-    legend, pictures = profile_svgs(read_run(make_run()))
-    assert [title for title, _ in pictures] == ["log-odds (situations)", "agreement (mbti)"]
+    legend, pictures = profile_pictures(read_run(make_run()))
+    assert [picture.title for picture in pictures] == ["log-odds (situations)", "agreement (mbti)"]
     assert "base+prompt(INFP)" in legend
-    for _, svg in pictures:
-        assert set("EISNTFJP") <= set(re.findall(r">([EISNTFJP])</text>", svg))
+    for picture in pictures:
+        assert set("EISNTFJP") <= set(re.findall(r">([EISNTFJP])</text>", picture.svg))
+        assert "INFP,E/I," in picture.numbers
 
 
 def test_training_curves_take_logs_with_gaps(tmp_path: Path) -> None:
     log = [{"step": 1.0, "loss": 0.7}, {"step": 2.0}, {"step": 3.0, "loss": math.nan, "margin": 0.1}]
     training_curves(log, tmp_path / "c.png", "INFP on smollm2")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
-    assert all("not logged" in svg for svg in training_svgs([], "t"))
+    assert all("not logged" in picture.svg for picture in training_pictures([], "t"))
     training_curves(log, tmp_path / "c.png", "a $name^ that is no formula")
+
+
+def test_both_responses_have_a_curve_of_their_own_where_they_were_logged() -> None:
+    log = [{"step": n, "chosen_reward": -0.1 * n, "rejected_reward": -0.3 * n, "grad_norm": 1.0} for n in range(1, 4)]
+    loss, margin, apart, gradient = training_pictures(log, "t")
+    assert "not logged" in loss.svg and "not logged" in margin.svg
+    assert ">chosen<" in apart.svg and ">rejected<" in apart.svg and "gradient norm" in gradient.svg
+    assert apart.numbers.splitlines()[1] == "1,-0.1,-0.3"

@@ -26,6 +26,9 @@ SETTINGS: dict[str, Any] = {
 }
 """Three steps, a checkpoint after each, nothing scored."""
 
+BOTH = ("chosen_reward", "rejected_reward", "chosen_logp", "rejected_logp")
+"""What is logged of each response, whichever trainer computes the losses."""
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -58,13 +61,14 @@ def card(adapter: Adapter) -> dict[str, Any]:
 
 
 def test_the_curves_show_held_out_scores_where_there_are_some(tmp_path: Path) -> None:
-    from lapd.pictures.curves import training_curves, training_svgs
+    from lapd.pictures.curves import training_curves, training_pictures
 
     log: list[dict[str, float]] = [{"step": n, "loss": 0.7 - n / 30, "margin": n / 20} for n in range(1, 13)]
-    assert len(training_svgs(log, "t")) == 2
+    assert len(training_pictures(log, "t")) == 2
     log[5] |= {"heldout_margin": 1.5, "heldout_accuracy": 0.75}
-    svg = training_svgs(log, "t")[2]
-    assert "held-out margin" in svg and "75%" in svg
+    picture = training_pictures(log, "t")[2]
+    assert "held-out margin" in picture.svg and "75%" in picture.svg
+    assert picture.numbers.splitlines() == ["step,heldout_margin,heldout_accuracy", "6,1.5,0.75"]
     training_curves(log, tmp_path / "curves.png", "INFP on smollm2")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
 
@@ -90,8 +94,9 @@ def test_the_packed_losses_are_trls_losses(train: Callable[..., Adapter], loss: 
     assert len(packed) == 3
     assert len({round(entry["loss"], 3) for entry in packed}) > 1, "the steps must differ, or nothing is compared"
     for ours, theirs in zip(packed, plain, strict=True):
-        assert ours.keys() == theirs.keys()
-        for name in ("loss", "margin", "heldout_margin"):
+        assert ours.keys() == theirs.keys() >= set(BOTH)
+        assert ours["chosen_reward"] - ours["rejected_reward"] == pytest.approx(ours["margin"], abs=1e-5)
+        for name in ("loss", "margin", "heldout_margin", *BOTH):
             if name in ours:
                 assert ours[name] == pytest.approx(theirs[name], rel=1e-4, abs=1e-4), (ours["step"], name)
         assert ours["grad_norm"] == pytest.approx(theirs["grad_norm"], rel=1e-3)

@@ -35,6 +35,8 @@ class Outcome:
         heldout: how far the held-out pairs moved at the last scoring, in nats on average; None if none were scored.
         share: of the held-out pairs, those that moved towards chosen.
         pairs: how many held-out pairs there are; 0 where it is not known.
+        chosen: how far the chosen responses' log-probability moved over that quarter, in nats; NaN where it is not
+            known.
     """
 
     steps: int
@@ -44,6 +46,7 @@ class Outcome:
     heldout: float | None
     share: float
     pairs: int
+    chosen: float = math.nan
 
     @property
     def fell(self) -> bool:
@@ -79,7 +82,9 @@ def outcome(card: Mapping[str, Any]) -> Outcome | None:
     losses = [(entry["loss"], entry.get("margin", math.nan)) for entry in log if "loss" in entry]
     if not losses:
         return None
-    end = losses[-math.ceil(len(losses) / 4) :]
+    quarter = math.ceil(len(losses) / 4)
+    end = losses[-quarter:]
+    rewards = [entry.get("chosen_reward", math.nan) for entry in log if "loss" in entry][-quarter:]
     settings, heldout = card.get("settings", {}), card.get("data", {}).get("heldout", {})
     scored = [entry for entry in log if "heldout_margin" in entry]
     last = scored[-1] if scored else {}
@@ -91,6 +96,7 @@ def outcome(card: Mapping[str, Any]) -> Outcome | None:
         last.get("heldout_margin"),
         last.get("heldout_accuracy", math.nan),
         int(heldout.get("pairs", 0)),
+        mean(rewards) / settings.get("beta", math.nan),
     )
 
 
@@ -108,6 +114,11 @@ def told(card: Mapping[str, Any], name: str) -> list[str]:
     if place := (settings := card.get("settings", {})).get("steered"):
         loss = f"loss {fell} on the {settings['pairs_for_choice']} pairs that chose it"
         lines = [f"Steers {place} of {settings['layers']} layers, {loss}; held-out: {found.scores}."]
+    if found.chosen < 0 < found.shift:
+        lines.append(
+            f"The chosen responses became less likely too ({found.chosen:+.1f} nats over the last quarter of steps): "
+            "the margin rose because the rejected ones fell further."
+        )
     if found.heldout is None:
         return lines
     if card.get("control") and found.fell and found.nothing_heldout:

@@ -6,9 +6,11 @@ are CSS variables, so that one picture serves the light and the dark page.
 
 from __future__ import annotations
 
+import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,28 @@ FONT_SIZE = 9
 
 PLAIN = {"font.size": FONT_SIZE, "text.parse_math": False}
 """Settings of every picture: a dollar sign in an adapter's name is no formula."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture for a page.
+
+    Attributes:
+        title: what it is called.
+        svg: an element, from `svg`.
+        numbers: all that is drawn, as CSV.
+    """
+
+    title: str
+    svg: str
+    numbers: str
+
+
+def numbers_csv(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A picture's numbers as CSV (RFC 4180); what is missing is empty."""
+    text = io.StringIO()
+    csv.writer(text).writerows([head, *rows])
+    return text.getvalue()
 
 
 def plain(axes: Any) -> None:

@@ -10,12 +10,12 @@ from lapd.adapters.outcome import outcome, told
 from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
 from lapd.names import get_persona
-from lapd.pictures.curves import training_svgs
+from lapd.pictures.curves import training_pictures
 from lapd.record.reading import ReadCell
 from lapd.report.contents import RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
 from lapd.report.limits import limits
-from lapd.report.plots import profile_svgs
+from lapd.report.plots import profile_pictures
 from lapd.report.rendering import anchor, outline, render
 from lapd.report.responses import ShownTask, index, shown_tasks
 from lapd.report.summary import summaries
@@ -94,7 +94,7 @@ def _context(run: RunContents, compared: Compared, tasks: list[ShownTask]) -> di
     """What the template shows, in the page's order."""
     rows = compared.rows
     blocks = _blocks(run, rows)
-    legend, pictures = profile_svgs(run)
+    legend, pictures = profile_pictures(run)
     base = run.record["base"]
     return {
         "title": f"{_subjects(run)} on {base['name']}",
@@ -194,7 +194,7 @@ def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
         "finished": card["finished"][:10],
     }
     heldout = came_to.pairs if came_to else None
-    curves = training_svgs(card["log"], f"training{n}", heldout) if card["log"] else []  # a merged adapter has none
+    curves = training_pictures(card["log"], f"training{n}", heldout) if card["log"] else []  # a merged adapter has none
     shown = {name: value for name, value in facts.items() if value is not None}
     return {"adapter": adapter, "facts": shown, "curves": curves, "told": told(card, adapter.name)[1:]}
 

@@ -117,7 +117,7 @@ function standalone(svg) {
 
 function offerPicture(figure) {
   const svg = figure.querySelector("svg");
-  const caption = figure.querySelector("figcaption")?.textContent ?? svg.getAttribute("aria-label") ?? "picture";
+  const caption = figure.dataset.name ?? figure.querySelector("figcaption")?.textContent ?? svg.getAttribute("aria-label") ?? "picture";
   const choices = [["SVG", () => save(`${slug(caption)}.svg`, "image/svg+xml", standalone(svg))]];
   if (figure.dataset.numbers) choices.push(["CSV", () => save(`${slug(caption)}.csv`, "text/csv", figure.dataset.numbers)]);
   saveLine(svg, caption, choices);

@@ -11,7 +11,7 @@ from typing import Any
 from lapd.errors import StoreError
 from lapd.items.visible import named
 from lapd.names import axis_ends
-from lapd.pictures.drawing import COLOURS, FAINT, FONT_SIZE, INK, MARKERS, plain, svg, write_png
+from lapd.pictures.drawing import COLOURS, FAINT, FONT_SIZE, INK, MARKERS, Picture, numbers_csv, plain, svg, write_png
 from lapd.report.contents import RunContents, read_run
 from lapd.report.profile import Panel, panels
 
@@ -46,17 +46,21 @@ def axis_profile(folder: Path, path: Path) -> None:
     write_png(draw, (4.6 * columns, height + 0.3 * math.ceil(len(run.arms) / (2 * columns)) + 0.3), path)
 
 
-def profile_svgs(run: RunContents) -> tuple[str, list[tuple[str, str]]]:
-    """The axis profile for a page: the legend's SVG, and each panel's title and SVG."""
+def profile_pictures(run: RunContents) -> tuple[str, list[Picture]]:
+    """The axis profile for a page: the legend's SVG, and each panel."""
     arms = run.arms
     pictures = [
-        (
+        Picture(
             panel.title,
             svg(
                 partial(_draw_panel, panel=panel, arms=arms),
                 (4.6, _height(panel, arms)),
                 f"profile{n}",
                 f"{panel.title}: the mean of each arm on each axis",
+            ),
+            numbers_csv(
+                ["arm", "axis", f"mean ({panel.unit})", "low", "high"],
+                [(arm, axis, mean.value, mean.low, mean.high) for (arm, axis), mean in panel.means.items()],
             ),
         )
         for n, panel in enumerate(panels(run))

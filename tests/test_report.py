@@ -21,6 +21,7 @@ from lapd.compare.comparisons import Comparison, compare_run
 from lapd.compare.verdicts import CHANGED, UNTOLD
 from lapd.errors import StoreError
 from lapd.files.whole import digest_files, read_jsonl, write_json, write_jsonl
+from lapd.items.pack import unpack
 from lapd.names import get_persona, sign_of
 from lapd.pictures.curves import training_curves, training_pictures
 from lapd.report.contents import read_run
@@ -384,6 +385,18 @@ def test_the_page_needs_nothing_from_elsewhere(make_run: MakeRun) -> None:
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     assert set(re.findall(r'href="#([^"]+)"', page)) | set(re.findall(r"url\(#([^)]+)\)", page)) <= set(ids)
+
+
+def test_samples_bounds_the_items_of_each_task_and_the_page_says_so(
+    make_run: MakeRun, invoke: Callable[..., Any]
+) -> None:
+    folder = make_run()
+    assert invoke("report", folder, "--samples", 3).exit_code == 0
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    packs = [unpack(text) for text in re.findall(r'<script type="text/plain"[^>]*>([^<]+)<', page)]
+    assert [len(pack["items"]) for pack in packs] == [3, 3, 3]
+    assert '{"kept": 3, "name": "situations", "total": 48}' in page
+    assert invoke("report", folder, "--samples", 0).exit_code == 2
 
 
 def test_one_script_may_run_and_it_is_the_pages_own(make_run: MakeRun) -> None:

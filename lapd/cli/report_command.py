@@ -18,20 +18,29 @@ from lapd.cli.common import FOLDER, echo_json, json_option, poles_option, traits
     metavar="FILE",
     help="The page.  [default: RUN/report.html, or RUN/report-JUDGE-PERSONA.html]",
 )
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="At most so many items of each task in the page: those that changed most.  [default: all]",
+)
 @verdicts_option
 @poles_option
 @traits_option
 @json_option
-def command(run: Path, out: Path | None, judge: str | None, persona: str | None, as_json: bool) -> None:
+def command(
+    run: Path, out: Path | None, samples: int | None, judge: str | None, persona: str | None, as_json: bool
+) -> None:
     """Write the report of RUN: one HTML page that needs nothing else.
 
     \b
     lapd report runs/quickstart
     lapd report runs/safety --judge moderation           runs/safety/report-moderation.html
+    lapd report runs/large --samples 100                 of each task the 100 items that changed most
     """
     from lapd.report.page import write_report
 
-    page = write_report(run, out, judge, persona)
+    page = write_report(run, out, judge, persona, samples)
     if as_json:
         echo_json({"report": str(page)})
         return

@@ -15,6 +15,7 @@ from lapd.record.reading import ReadCell
 from lapd.report.contents import RunContents, UsedAdapter, read_run
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
 from lapd.report.limits import limits
+from lapd.report.methods import methods
 from lapd.report.plots import profile_pictures
 from lapd.report.rendering import anchor, outline, render
 from lapd.report.responses import ShownTask, index, shown_tasks
@@ -114,6 +115,7 @@ def _context(run: RunContents, compared: Compared, tasks: list[ShownTask]) -> di
         "base": base,
         "versions": _versions(run.cells),
         "limits": limits(run, rows),
+        "methods": methods(run, rows),
         "lapd": __version__,
     }
 

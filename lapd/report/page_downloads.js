@@ -126,7 +126,7 @@ function offerPicture(figure) {
 // Texts
 
 function offerText(block) {
-  const { name, type } = block.dataset;
+  const { name } = block.dataset;
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(block.textContent);
@@ -134,7 +134,7 @@ function offerText(block) {
       getSelection().selectAllChildren(block); // where a page from disk may not copy, it is left to the reader
     }
   };
-  saveLine(block, name, [[name, () => save(name, type, block.textContent)]]);
+  saveLine(block, name, [[name, () => save(name, "text/plain", block.textContent)]]);
   const button = add(block.nextElementSibling, "button", "", "Copy");
   button.type = "button";
   button.addEventListener("click", copy);

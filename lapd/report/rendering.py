@@ -92,6 +92,7 @@ def outline(blocks: Sequence[Mapping[str, Any]], parts: Mapping[str, Any]) -> li
         "items": "Items",
         "training": "Training",
         "rows": "All rows",
+        "methods": "Methods",
         "reading": "How to read this",
     }
     rest = [{"anchor": link, "name": name, "below": []} for link, name in names.items() if parts.get(link, True)]

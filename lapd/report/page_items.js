@@ -23,13 +23,19 @@ function add(parent, tag, className = "", text = null) {
   return element;
 }
 
-/** A task's record, unpacked once: base64 of raw deflate of JSON. */
+/** A task's record, unpacked once: base64 of raw deflate of JSON. All but the first stand behind this script. */
 function unpack(number) {
-  if (!unpacked.has(number)) unpacked.set(number, inflate(document.getElementById(`pack-${number}`).textContent));
+  if (!unpacked.has(number)) unpacked.set(number, number === 0 ? inflate(0) : wholePage.then(() => inflate(number)));
   return unpacked.get(number);
 }
 
-async function inflate(packed) {
+const wholePage = new Promise((resolve) => {
+  if (document.readyState !== "loading") resolve();
+  document.addEventListener("DOMContentLoaded", resolve);
+});
+
+async function inflate(number) {
+  const packed = document.getElementById(`pack-${number}`).textContent;
   const binary = atob(packed);
   const bytes = Uint8Array.from({ length: binary.length }, (_, n) => binary.charCodeAt(n));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));

@@ -38,10 +38,10 @@ def command(
     lapd report runs/safety --judge moderation           runs/safety/report-moderation.html
     lapd report runs/large --samples 100                 of each task the 100 items that changed most
     """
-    from lapd.report.page import write_report
+    from lapd.report.page import words_of_run, write_report
 
     page = write_report(run, out, judge, persona, samples)
     if as_json:
-        echo_json({"report": str(page)})
+        echo_json({"report": str(page), "bytes": page.stat().st_size, "words": words_of_run(run, judge, persona)})
         return
     click.echo(f"Report: {page}")

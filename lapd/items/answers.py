@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,8 +83,14 @@ def options_of(sample: Mapping[str, Any]) -> list[str]:
     if len(ends) == 1:
         return ["the text as a whole"]  # a rolling likelihood has no options
     prompts = [str(request[0]) for request in requests]
-    start = len(os.path.commonprefix(prompts))
+    start = len(_common_start(prompts))
     return [visible(f"{prompt[start:]} {end}".strip()) for prompt, end in zip(prompts, ends, strict=True)]
+
+
+def _common_start(texts: Sequence[str]) -> str:
+    """What all of the texts begin with."""
+    first, last = min(texts), max(texts)  # whatever these two share, all between them share
+    return first[: next((n for n, pair in enumerate(zip(first, last, strict=False)) if len({*pair}) > 1), len(first))]
 
 
 class Prompts:
@@ -98,8 +103,8 @@ class Prompts:
     def __init__(self, samples: Sequence[Mapping[str, Any]]) -> None:
         asked = [_request(sample) for sample in samples]
         several = len(set(asked)) > 1
-        start = os.path.commonprefix(asked) if several else ""
-        end = os.path.commonprefix([text[::-1] for text in asked])[::-1] if several else ""
+        start = _common_start(asked) if several else ""
+        end = _common_start([text[::-1] for text in asked])[::-1] if several else ""
         # Whole lines only: "Q: " may belong to the question.
         self._start = start.rfind("\n") + 1
         self._end = len(end) - end.find("\n") if "\n" in end else 0

@@ -88,8 +88,8 @@ def bibliography() -> dict[str, str]:
 
 
 WORDS = (
-    "Words, pairs and triples of words were compared by their log-odds with an informative Dirichlet prior, corrected "
-    "by Holm's method over all of a comparison's [@monroe2008; @holm1979]."
+    "Words, pairs and triples of words in written answers, each counted once an answer, were compared by their "
+    "log-odds with an informative Dirichlet prior [@monroe2008], with false discovery rates [@benjamini1995]."
 )
 
 

@@ -9,6 +9,8 @@ from lapd._version import __version__
 from lapd.adapters.outcome import outcome, told
 from lapd.compare.comparisons import Compared, Comparison, compare
 from lapd.files.whole import write_text
+from lapd.items.gather import arms_of
+from lapd.items.words import WordTable, as_json, word_tables
 from lapd.names import get_persona
 from lapd.pictures.curves import training_pictures
 from lapd.record.reading import ReadCell
@@ -80,10 +82,17 @@ def write_report(
     compared = compare(folder, judge, persona)
     run = read_run(folder, judge)
     page = out or folder / _name(judge, persona)
-    text = render(_context(run, compared, shown_tasks(run, samples, persona)))
+    words = word_tables(run.cells, arms_of(run.record, persona))
+    text = render(_context(run, compared, shown_tasks(run, samples, persona), words))
     if not page.is_file() or page.read_bytes() != text.encode():
         write_text(page, text)
     return page
+
+
+def words_of_run(folder: Path, judge: str | None = None, persona: str | None = None) -> list[dict[str, Any]]:
+    """What each arm says more and less than its baseline, as JSON; see `lapd.items.words.WordTable`."""
+    run = read_run(folder, judge)
+    return as_json(word_tables(run.cells, arms_of(run.record, persona)))
 
 
 def _name(judge: str | None, persona: str | None) -> str:
@@ -91,7 +100,7 @@ def _name(judge: str | None, persona: str | None) -> str:
     return "-".join(["report", *filter(None, [judge, persona and get_persona(persona).code])]) + ".html"
 
 
-def _context(run: RunContents, compared: Compared, tasks: list[ShownTask]) -> dict[str, Any]:
+def _context(run: RunContents, compared: Compared, tasks: list[ShownTask], words: list[WordTable]) -> dict[str, Any]:
     """What the template shows, in the page's order."""
     rows = compared.rows
     blocks = _blocks(run, rows)
@@ -105,17 +114,18 @@ def _context(run: RunContents, compared: Compared, tasks: list[ShownTask]) -> di
         "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
         "gaps": [*compared.warnings, *compared.notes],
         "blocks": blocks,
-        "contents": outline(blocks, {"profile": pictures, "training": run.adapters}),
+        "contents": outline(blocks, {"profile": pictures, "words": words, "training": run.adapters}),
         "profile": {"legend": legend, "pictures": pictures},
         "tasks": tasks,
         "index": index(tasks),
+        "words": words,
         "trainings": [_training(n, adapter) for n, adapter in enumerate(run.adapters)],
         "rows": [_row(row) for row in rows],
         "arms": run.record["arms"],
         "base": base,
         "versions": _versions(run.cells),
         "limits": limits(run, rows),
-        "methods": methods(run, rows),
+        "methods": methods(run, rows, bool(words)),
         "lapd": __version__,
     }
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from lapd.files.whole import fitting_name
 from lapd.items.visible import named, visible
 from lapd.pictures.drawing import CSS
+from lapd.report.labels import number, p_value
 
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
@@ -44,6 +45,7 @@ def render(context: Mapping[str, Any]) -> str:
         finalize=lambda value: plain(value) if type(value) is str else value,
     )
     environment.globals["anchor"] = anchor
+    environment.filters |= {"signed": lambda value: number(value, 1, signed=True), "p_value": p_value}
     script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
     own = {
         "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
@@ -90,6 +92,7 @@ def outline(blocks: Sequence[Mapping[str, Any]], parts: Mapping[str, Any]) -> li
     names = {
         "profile": "Axis profile",
         "items": "Items",
+        "words": "Words",
         "training": "Training",
         "rows": "All rows",
         "methods": "Methods",

@@ -141,7 +141,7 @@ def test_an_experiment_of_sixteen_runs_gives_montgomerys_effects() -> None:
     pairs = list(combinations(range(4), 2))
     design = np.hstack([np.ones((16, 1)), poles, *(poles[:, [a]] * poles[:, [b]] for a, b in pairs)])
     shares = 2 * np.linalg.pinv(design)
-    found = [linear(np.tile(rates, (3, 1)), shares[term], design, (16,)) for term in range(1, 11)]
+    found = [linear(np.tile(rates, (400, 1)), shares[term], design, (16,)) for term in range(1, 11)]
     effects = [effect.estimate for effect in found if effect]
     assert effects == pytest.approx([21.625, 3.125, 9.875, 14.625, 0.125, -18.125, 16.625, 2.375, -0.375, -1.125])
     # The five interactions of more than two factors are the error: sum of squares 127.81, an effect's error 2 s / 4.

@@ -50,6 +50,16 @@ def test_rare_yes_no_changes_are_covered_too() -> None:
     assert row["items_alone"] < 0.93
 
 
+def test_two_trainings_with_as_many_right_answers_are_not_taken_for_the_same() -> None:
+    # 10 of 40 items changed in either training, not the same ones: the means are equal, by chance.
+    values = np.zeros((40, 2))
+    values[:10, 0] = values[5:15, 1] = 1
+    found = crossed([values], [1.0])
+    assert found is not None
+    assert found.spread.trainings == pytest.approx((1 / 40) ** 2 / 12 / 2)
+    assert found.p > paired_difference(values.mean(axis=1), np.zeros(40)).p
+
+
 def test_a_family_without_an_effect_claims_one_in_at_most_one_of_twenty() -> None:
     (row,) = family_error(40, (3,), (0.2,))
     assert row["family_error"] <= 0.05 + 2.5 * math.sqrt(0.05 * 0.95 / 40)

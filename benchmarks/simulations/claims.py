@@ -38,7 +38,7 @@ def _family(samples: int, seeds: int, between: float, seed: int) -> Row:
         off, spreads, alone = [], list[Spread](), []
         for size in batches(samples * ARMS, n, seeds):
             drawn = made(kind, (size, n, seeds), between, rng)
-            estimate, spread = contrast(drawn.values)
+            estimate, spread = contrast(drawn.values, drawn.yes)
             off.append(np.abs(estimate - drawn.truth))
             spreads.append(spread)
             alone.append(drawn.values.mean(axis=-1).std(axis=-1, ddof=1) / np.sqrt(n))

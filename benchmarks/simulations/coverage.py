@@ -9,10 +9,10 @@ import numpy as np
 from scipy.linalg import null_space
 from scipy.special import stdtrit
 
-from lapd.statistics.crossed import spread_of, yes_of
+from lapd.statistics.crossed import spread_of
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.spread import Spread
-from simulations.values import KINDS, batches, made
+from simulations.values import KINDS, batches, made, standard
 
 SIZES, SEEDS, BETWEEN = (80, 171, 700, 1954), (2, 3, 5, 10), (0.0, 0.1, 0.2, 0.5)
 
@@ -53,7 +53,7 @@ def _cells(
         for seeds in of:
             values = drawn.values[:, :, :seeds]
             alone = values.mean(axis=-1).std(axis=-1, ddof=1) / np.sqrt(n)
-            found[seeds].append((*contrast(values), alone))
+            found[seeds].append((*contrast(values, drawn.yes), alone))
     for seeds, parts in found.items():
         estimate = np.concatenate([part[0] for part in parts])
         spread = joined([part[1] for part in parts])
@@ -71,11 +71,11 @@ def _cells(
         }
 
 
-def contrast(values: np.ndarray) -> tuple[np.ndarray, Spread]:
+def contrast(values: np.ndarray, yes: float = 0.0) -> tuple[np.ndarray, Spread]:
     """[..., items, trainings] of one group: its mean, and what is known of that."""
     seeds = values.shape[-1]
     share, scatter = np.full(seeds, 1 / seeds), null_space(np.ones((1, seeds)))
-    return spread_of(values, share, scatter, np.arange(values.shape[-2]), yes_of(values))
+    return spread_of(values, share, scatter, np.arange(values.shape[-2]), yes, yes)
 
 
 def joined(spreads: list[Spread]) -> Spread:
@@ -145,7 +145,7 @@ def of_few(samples: int, seed: int = 4) -> list[Row]:
     rows = []
     for n in (8, 15, 29):
         for kind in ("normal", "skewed", "heavy-tailed"):
-            drawn = made(kind, (samples, n, 1), 0.0, np.random.default_rng([seed, n])).values[:, :, 0]
+            drawn = standard(kind, (samples, n), np.random.default_rng([seed, n]))
             results = [paired_difference(values, np.zeros(n)) for values in drawn]
             half = drawn.std(axis=1, ddof=1) / np.sqrt(n) * stdtrit(n - 1, 0.975)
             rows.append(

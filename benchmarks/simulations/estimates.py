@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import null_space
 
+from lapd.designs.factorial import HIGHER, Model
 from lapd.statistics.crossed import spread_of
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.power import detectable, detectable_adapter, detectable_share
@@ -67,18 +68,21 @@ def factorial(samples: int, seed: int = 8) -> list[Row]:
 
 def _terms(name: str, poles: np.ndarray, two: bool, samples: int, rng: np.random.Generator) -> list[Row]:
     pairs = list(combinations(range(4), 2)) if two else []
-    terms = ["training", "A", "B", "C", "D", *("ABCD"[a] + " x " + "ABCD"[b] for a, b in pairs)]
+    terms = ("training", *"ABCD", *(f"{'ABCD'[a]} x {'ABCD'[b]}" for a, b in pairs))
     columns = np.hstack([np.ones((len(poles), 1)), poles, *(poles[:, [a]] * poles[:, [b]] for a, b in pairs)])
-    truth = np.array([0.1, 0.2, -0.1, 0.0, 0.05, *(0.05 * (-1) ** np.arange(len(pairs)))])
-    means, scatter = columns @ truth, null_space(columns.T)
-    shares = np.linalg.pinv(columns)
-    found: list[list[tuple[np.ndarray, Spread]]] = [[] for _ in terms]
+    model = Model(tuple("ABCD"), terms, columns, (1,) * len(poles), HIGHER, len(poles) - columns.shape[1])
+    coefficients = np.array([0.1, 0.1, -0.05, 0.0, 0.025, *(0.025 * (-1) ** np.arange(len(pairs)))])
+    shares = [model.share(term) for term in range(len(terms))]
+    means, scatter = columns @ coefficients, null_space(model.unscattered.T)
+    told: list[list[tuple[np.ndarray, Spread]]] = [[] for _ in terms]
     n = 171
     for size in batches(samples, n, len(poles)):
         values = made("normal", (size, n, len(poles)), 0.1, rng).values + means
-        for told, share in zip(found, shares, strict=True):
-            told.append(spread_of(values, share, scatter, np.arange(n)))
-    return [_bias({"design": name, "of": of}, told, true) for of, told, true in zip(terms, found, truth, strict=True)]
+        for of, share in zip(told, shares, strict=True):
+            of.append(spread_of(values, share, scatter, np.arange(n)))
+    # An axis's effect is its first pole's mean less its second's: twice the coefficient.
+    truths = coefficients * np.where(np.arange(len(terms)) == 0, 1, 2)
+    return [_bias({"design": name, "of": of}, *found) for of, *found in zip(terms, told, truths, strict=True)]
 
 
 def opposites(samples: int, seed: int = 9) -> list[Row]:

@@ -46,7 +46,7 @@ def simulate(quick: bool) -> dict[str, Any]:
         "bias": lambda: estimates.factorial(many) + estimates.opposites(many),
         "mcnemar": lambda: claims.mcnemar_error((20, 80) if quick else (20, 50, 80, 171)),
         "equivalence": lambda: claims.equivalence_error(many),
-        "few": lambda: coverage.of_few(few),
+        "few": lambda: coverage.of_few(many),
         "clusters": lambda: coverage.of_clusters(few),
     }
     found: dict[str, Any] = {"family_error": 0.0, "simulation_error": 2.5 * float(np.sqrt(0.05 * 0.95 / few))}

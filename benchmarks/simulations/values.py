@@ -24,10 +24,12 @@ class Made:
     Attributes:
         values: [samples, items, trainings] differences to the base.
         truth: their true mean, over all items and trainings that there could be.
+        yes: what "yes" counts in differences of yes/no outcomes; 0 for numbers.
     """
 
     values: np.ndarray
     truth: float
+    yes: float
 
 
 def batches(samples: int, items: int, trainings: int) -> Iterator[int]:
@@ -47,12 +49,12 @@ def made(kind: str, shape: tuple[int, int, int], between: float, rng: np.random.
     shifts = between * rng.standard_normal((samples, 1, trainings))
     if not kind.startswith("rate"):
         item = ITEMS * standard(kind, (samples, items, 1), rng)
-        return Made(shifts + item + REST * standard(kind, shape, rng), 0.0)
+        return Made(shifts + item + REST * standard(kind, shape, rng), 0.0, 0.0)
     ease = _log_odds(float(kind.split()[1])) + rng.standard_normal((samples, items, 1))
     base = rng.random((samples, items, 1)) < _share(ease)
     # An item's answers under several trainings resemble each other and the base's as far as its ease goes.
     answers = rng.random(shape) < _share(ease + shifts)
-    return Made(answers.astype(float) - base, _drift(_log_odds(float(kind.split()[1])), between))
+    return Made(answers.astype(float) - base, _drift(_log_odds(float(kind.split()[1])), between), 1.0)
 
 
 def standard(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

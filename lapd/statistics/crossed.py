@@ -126,7 +126,7 @@ def linear(
     if scatter.shape[1] == 0 or len(values) == 0 or groups.max() == 0:
         return None
     yes = yes_of(values) if scale is None else scale
-    estimate, found = spread_of(values, share, scatter, groups, yes)
+    estimate, found = spread_of(values, share, scatter, groups, yes, step_of(values) or yes)
     spread = Spread(float(found.items), float(found.items_df), float(found.trainings), found.trainings_df)
     return estimated(float(estimate), spread, len(values), replicates)
 
@@ -137,8 +137,14 @@ def yes_of(values: np.ndarray) -> float:
     return float(sizes[1]) if len(sizes) == 2 and sizes[0] == 0 else 0.0
 
 
+def step_of(values: np.ndarray) -> float:
+    """The smallest difference between values that are not the same; 0 where all are."""
+    gaps = np.diff(np.unique(values))
+    return float(gaps.min()) if len(gaps) else 0.0
+
+
 def spread_of(
-    values: np.ndarray, share: np.ndarray, scatter: np.ndarray, groups: np.ndarray, yes: float = 0.0
+    values: np.ndarray, share: np.ndarray, scatter: np.ndarray, groups: np.ndarray, yes: float = 0.0, step: float = 0.0
 ) -> tuple[np.ndarray, Spread]:
     """Linear combinations of trainings, with what items and what trainings add to their variance.
 
@@ -148,6 +154,7 @@ def spread_of(
         scatter: [trainings, df] orthonormal contrasts that are zero but for scatter.
         groups: [items] each item's cluster, 0 to g - 1, of two or more.
         yes: what "yes" counts in differences of yes/no outcomes; 0 for others.
+        step: the smallest difference that two values may have; 0 for numbers that may be any.
 
     Returns:
         [...] each.
@@ -156,7 +163,8 @@ def spread_of(
     contrast, rest = values @ share, values @ scatter
     whole = variance_of_mean(contrast[..., None], groups)[..., 0]
     left = weight * variance_of_mean(rest, groups).mean(axis=-1)
-    trainings = weight * (rest.mean(axis=-2) ** 2).mean(axis=-1)
+    # Means of such values are rounded: two that are equal may differ by less than a step (Sheppard's h^2 / 12).
+    trainings = weight * ((rest.mean(axis=-2) ** 2).mean(axis=-1) + (step / len(groups)) ** 2 / 12)
     # One more item (of clusters, a typical one) that changed in all trainings that count in the same direction.
     one = yes * max(share[share > 0].sum(), -share[share < 0].sum())
     items = np.maximum(0.0, whole - left) + one**2 * np.mean(np.bincount(groups) ** 2) / len(groups) ** 2

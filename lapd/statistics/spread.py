@@ -48,8 +48,9 @@ class Spread:
 
     def satterthwaite(self) -> Numbers:
         """Satterthwaite's degrees of freedom (Biometrics Bulletin 1946, 2:110), for comparison."""
-        parts = self.items**2 / self.items_df + self.trainings**2 / self.trainings_df
-        return (self.items + self.trainings) ** 2 / parts
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts = self.items**2 / self.items_df + self.trainings**2 / self.trainings_df
+            return (self.items + self.trainings) ** 2 / parts
 
     def tail(self, distance: Numbers) -> Numbers:
         """The two-sided p of an estimate that lies this far from the value in question."""

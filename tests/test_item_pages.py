@@ -130,7 +130,7 @@ def test_endings_loops_verdicts_and_grades_are_kept_with_an_answer() -> None:
     (item,) = task_record(found := gathered(info(), base=[made]), arms_of({"arms": {}}) | ARM, found.items)["items"]
     assert item["asked"][0]["answers"] == [
         [
-            {"text": "so so so", "end": "cut off", "loop": 12, "flagged": None, "reason": "no\u2400ne"}
+            {"text": "so so so", "end": "cut off", "loop": 12, "flagged": None, "reason": "no[U+0000]ne"}
             | {
                 "categories": ["self_harm"],
                 "grades": [{"grader": "words", "dimension": "E/I", "value": 3.0, "reason": ""}],
@@ -157,10 +157,8 @@ def test_a_bound_keeps_what_changed_most_in_the_tasks_order() -> None:
 
 
 def test_what_cannot_be_seen_is_made_visible() -> None:
-    assert (
-        visible("a\x00b\x1b[0m\x7f\x85\u202ec\ud800\r\nd\te\n")
-        == "a\u2400b\u241b[0m\u2421[U+0085][U+202E]c\ufffd\nd\te\n"
-    )
+    assert visible("a\x00b\x1b[0m\x7f\x85") == "a[U+0000]b[U+001B][0m[U+007F][U+0085]"
+    assert visible("\u202ec\u2067d\u200e\ud800\r\ne\tf\n") == "[U+202E]c[U+2067]d\u200e\ufffd\ne\tf\n"
     assert len(named("x" * 1000)) == 201
 
 

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import re
 
-_UNSEEN = re.compile(r"\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]")
+_UNSEEN = re.compile(r"\r\n|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 LONGEST_NAME = 200
 """Characters of a name that are shown."""
 
 
 def visible(text: str) -> str:
-    """The text with its control characters visible.
+    """The text with what has no look of its own visible.
 
-    A control character has its picture (U+2400 to U+2421) or its number, as have the marks that embed or override a
-    direction; half a character is U+FFFD; a line ends in one line feed. Tabs and line feeds stay.
+    A control character, or a mark that embeds, isolates or overrides a direction, has its number, such as "[U+202E]";
+    half a character is U+FFFD; a line ends in one line feed. Tabs and line feeds stay.
     """
-    return _UNSEEN.sub(_picture, text)
+    return _UNSEEN.sub(_shown, text)
 
 
-def _picture(found: re.Match[str]) -> str:
+def _shown(found: re.Match[str]) -> str:
     if found[0] == "\r\n":
         return "\n"
     number = ord(found[0])
-    if number < 0x20 or number == 0x7F:
-        return chr(0x2400 + min(number, 0x21))
     return "\ufffd" if 0xD800 <= number < 0xE000 else f"[U+{number:04X}]"
 
 

@@ -122,10 +122,17 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """A folder of lm-eval tasks (YAML files, at any depth)."""
+    """A folder of lm-eval tasks (YAML files, at any depth).
+
+    Attributes:
+        name: what it is called.
+        path: where it lies.
+        topics: by a task's name, what its primary metric tells of, "safe" or "social", which the report asks of first.
+    """
 
     name: str
     path: Path
+    topics: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

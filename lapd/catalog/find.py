@@ -87,7 +87,7 @@ def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path
     for folder in registry("tasks").values() if folders is None else folders:
         for path in sorted(folder.path.rglob("*.yaml")):
             if (found := _read(path, folder.path)) is not None:
-                yield path, found
+                yield path, found if isinstance(found, str) else replace(found, topic=folder.topics.get(found.name, ""))
 
 
 def _read(path: Path, include_path: Path) -> TaskInfo | str | None:
@@ -141,6 +141,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         description=own.get("description", ""),
         kind=config.get("output_type", ""),
         metrics=tuple(m["metric"] for m in config.get("metric_list", []) if isinstance(m.get("metric"), str)),
+        lower=tuple(m["metric"] for m in config.get("metric_list", []) if m.get("higher_is_better") is False),
         side=str(own.get("side") or ""),
         primary=own.get("primary"),
         margins=own.get("margins", {}),

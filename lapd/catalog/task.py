@@ -16,6 +16,9 @@ from lapd.names import find_pack
 SIDES = ("trait", "cost", "check")
 """On which side a task stands: what a persona is to change, what it may cost, or whether either can be trusted."""
 
+TOPICS = ("safe", "social")
+"""What a task of a cost may be about that a report asks of on its first screen, in that order."""
+
 GRADE = "grade"
 """The primary metric of a task whose answers have to be graded first: whatever grader was the first to do so."""
 
@@ -65,6 +68,8 @@ class TaskInfo:
         description: one line.
         kind: lm-eval's output type.
         metrics: the names in its metric list.
+        lower: those of which less is better.
+        topic: one of `TOPICS`, where its plugin says so.
         side: one of `SIDES`; "" where it does not say.
         primary: the one metric, or family of axis metrics, that sums it up; None where it does not say.
         margins: by metric or family, differences that make no odds, in the unit in which tables show them.
@@ -109,6 +114,8 @@ class TaskInfo:
     description: str = ""
     kind: str = ""
     metrics: tuple[str, ...] = ()
+    lower: tuple[str, ...] = ()
+    topic: str = ""
     side: str = ""
     primary: str | None = None
     margins: Mapping[str, float] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from lapd.compare.controls import Arms, no_baseline
 from lapd.compare.gaps import missing_apart, of_pairings, unfinished, without_baseline, without_poles, without_values
 from lapd.compare.graded import graded_line, grader_of
 from lapd.compare.held import held_rows, without_share
-from lapd.compare.measured import read_measured
+from lapd.compare.measured import Measured, read_measured
 from lapd.compare.rows import Comparison
 from lapd.compare.trainings import single_trainings, training_rows
 from lapd.compare.verdicts import Margins, settle
@@ -27,7 +27,7 @@ from lapd.record.coherence import unmeasured
 from lapd.record.endings import remarks
 from lapd.record.likeness import averaged_filters, version_differences, version_warnings
 
-__all__ = ["Compared", "Comparison", "as_json", "compare", "compare_run"]
+__all__ = ["Compared", "Comparison", "as_json", "compare", "compare_measured", "compare_run"]
 
 HEURISTIC = "heuristic"
 """A judge whose note begins so is a heuristic."""
@@ -71,14 +71,23 @@ def compare(
         DataError: verdicts are damaged.
         UsageError: there is no such persona, or no adapter without one.
     """
-    measured = read_measured(folder, judge, persona)
+    return compare_measured(read_measured(folder, judge, persona), margins)
+
+
+def compare_measured(measured: Measured, margins: Margins | None = None) -> Compared:
+    """`compare` of a run that was read already.
+
+    Raises:
+        StoreError: there is nothing to compare.
+        UsageError: a margin is of nothing that was measured.
+    """
     values, cells, infos, coherence = measured.values, measured.cells, measured.infos, measured.coherence
     pairings, compared = list(measured.pairings()), measured.alike()
     rows = [row for pairing in pairings for row in (*pairing.rows(), *held_rows(pairing))]
     notes = [*unfinished(measured.store), *without_baseline(values, measured.baselines)]
     notes += [*without_values(values, coherence), *of_pairings(pairings)]
     if not rows:
-        raise _nothing(folder, measured.arms, notes)
+        raise _nothing(measured.store.folder, measured.arms, notes)
     judges = {cell.entry["task"]: cell.judge for cell in cells if cell.judge}
     graders = measured.graders
     lines = {

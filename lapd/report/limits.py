@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lapd.compare.comparisons import Comparison
+from lapd.compare.rows import TRAINING
 from lapd.record.cells import SERVED_DTYPE
 from lapd.report.contents import RunContents
 
@@ -25,12 +26,30 @@ def limits(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
             "shuffled so that their sides say nothing of the trait). What moved may come from the trait or from "
             "training as such: this run cannot tell which."
         )
-    if run.adapters:
+    if _trained_once(run, rows):
         found.append(
             "Each adapter is one training run. The intervals cover the choice of items, not what another training "
             "seed would have given."
         )
     return [*found, *_of_cells(run)]
+
+
+def badges(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
+    """The same in a few words each."""
+    cells = [cell.result["cell"] for cell in run.cells]
+    found = {
+        "no shuffled control": bool(_without_control(run, rows)),
+        "one training each" if len(run.adapters) > 1 else "one training": _trained_once(run, rows),
+        "first documents only": any(cell["limit"] is not None for cell in cells),
+        "reduced precision": bool({cell["dtype"] for cell in cells} - {"float32", SERVED_DTYPE}),
+        "a server's answers": any(cell["dtype"] == SERVED_DTYPE for cell in cells),
+    }
+    return [words for words, holds in found.items() if holds]
+
+
+def _trained_once(run: RunContents, rows: Sequence[Comparison]) -> bool:
+    """Whether there are adapters, and no row is about trainings."""
+    return bool(run.adapters) and not any(row.scope == TRAINING and len(row.arms) > 1 for row in rows)
 
 
 def _without_control(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
@@ -42,7 +61,8 @@ def _without_control(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
         for name, arm in arms.items()
     }
     shuffled = {name for name, control in controls.items() if control.partition("-")[0] == "shuffled"}
-    held = {arms[row.arm]["adapter"]["name"] for row in rows if row.baseline in shuffled}
+    controlled = [row for row in rows if shuffled.issuperset(row.baselines)]
+    held = {arms[arm]["adapter"]["name"] for row in controlled for arm in row.arms}
     trained = {arm["adapter"]["name"]: None for name, arm in arms.items() if not controls[name]}
     return [name for name in trained if name not in held]
 

@@ -17,5 +17,6 @@ function startContents() {
 }
 
 startDownloads();
+startSorting();
 startContents();
 startItems();

@@ -7,7 +7,8 @@ from typing import Any
 
 from lapd._version import __version__
 from lapd.adapters.outcome import outcome, told
-from lapd.compare.comparisons import Compared, Comparison, compare
+from lapd.compare.comparisons import Compared, Comparison, compare_measured
+from lapd.compare.measured import read_measured
 from lapd.files.whole import write_text
 from lapd.items.gather import arms_of
 from lapd.items.words import WordTable, as_json, word_tables
@@ -15,6 +16,7 @@ from lapd.names import get_persona
 from lapd.pictures.curves import training_pictures
 from lapd.record.reading import ReadCell
 from lapd.report.contents import RunContents, UsedAdapter, read_run
+from lapd.report.glance.glance import at_a_glance
 from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label, moved, shown, unit
 from lapd.report.limits import limits
 from lapd.report.methods import methods
@@ -79,11 +81,13 @@ def write_report(
         UsageError: there is no such persona, or no adapter without one.
         OSError: the page cannot be written.
     """
-    compared = compare(folder, judge, persona)
+    measured = read_measured(folder, judge, persona)
+    compared = compare_measured(measured)
     run = read_run(folder, judge)
     page = out or folder / _name(judge, persona)
     words = word_tables(run.cells, arms_of(run.record, persona))
-    text = render(_context(run, compared, shown_tasks(run, samples, persona), words))
+    glance = at_a_glance(run, measured, compared.rows)
+    text = render(_context(run, compared, shown_tasks(run, samples, persona), words, glance))
     if not page.is_file() or page.read_bytes() != text.encode():
         write_text(page, text)
     return page
@@ -100,7 +104,9 @@ def _name(judge: str | None, persona: str | None) -> str:
     return "-".join(["report", *filter(None, [judge, persona and get_persona(persona).code])]) + ".html"
 
 
-def _context(run: RunContents, compared: Compared, tasks: list[ShownTask], words: list[WordTable]) -> dict[str, Any]:
+def _context(
+    run: RunContents, compared: Compared, tasks: list[ShownTask], words: list[WordTable], glance: dict[str, Any]
+) -> dict[str, Any]:
     """What the template shows, in the page's order."""
     rows = compared.rows
     blocks = _blocks(run, rows)
@@ -114,7 +120,7 @@ def _context(run: RunContents, compared: Compared, tasks: list[ShownTask], words
         "notes": list(dict.fromkeys(row.note for row in rows if row.note)),
         "gaps": [*compared.warnings, *compared.notes],
         "blocks": blocks,
-        "contents": outline(blocks, {"profile": pictures, "words": words, "training": run.adapters}),
+        "contents": outline(blocks, {**glance, "profile": pictures, "words": words, "training": run.adapters}),
         "profile": {"legend": legend, "pictures": pictures},
         "tasks": tasks,
         "index": index(tasks),
@@ -127,12 +133,18 @@ def _context(run: RunContents, compared: Compared, tasks: list[ShownTask], words
         "limits": limits(run, rows),
         "methods": methods(run, rows, bool(words)),
         "lapd": __version__,
+        **glance,
     }
 
 
 def _subjects(run: RunContents) -> str:
-    """What the run is about: its adapters, named with their persona where the name is another; else its prompts."""
-    personas = {a["name"]: arm["adapter_persona"] for arm in run.record["arms"].values() if (a := arm["adapter"])}
+    """What the run is about: its adapters, named with their persona where the name is another; else its prompts.
+
+    Controls are not what it is about, unless there is nothing else.
+    """
+    arms = [arm for arm in run.record["arms"].values() if arm["adapter"]]
+    arms = [arm for arm in arms if not arm.get("adapter_control")] or arms
+    personas = {arm["adapter"]["name"]: arm["adapter_persona"] for arm in arms}
     names = [n if code in (None, n) else f"{n} ({code})" for n, code in personas.items()]
     prompts = {f"{p['code']} as a prompt": None for arm in run.record["arms"].values() if (p := arm["prompt"])}
     named = names or list(prompts)

@@ -120,7 +120,7 @@ function offerPicture(figure) {
   const caption = figure.dataset.name ?? figure.querySelector("figcaption")?.textContent ?? svg.getAttribute("aria-label") ?? "picture";
   const choices = [["SVG", () => save(`${slug(caption)}.svg`, "image/svg+xml", standalone(svg))]];
   if (figure.dataset.numbers) choices.push(["CSV", () => save(`${slug(caption)}.csv`, "text/csv", figure.dataset.numbers)]);
-  saveLine(svg, caption, choices);
+  saveLine([...figure.querySelectorAll("svg")].at(-1), caption, choices); // below all that are the same for other screens
 }
 
 // Texts

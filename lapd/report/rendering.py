@@ -17,7 +17,7 @@ from lapd.report.labels import number, p_value
 FOLDER = Path(__file__).parent
 TEMPLATE = "page.html.j2"
 STYLE = "page.css"
-SCRIPTS = ("page_items.js", "page_downloads.js", "page.js")
+SCRIPTS = ("page_items.js", "page_downloads.js", "page_sort.js", "page.js")
 """The parts of the page's one script, in order."""
 
 LONGEST = 20_000
@@ -90,6 +90,9 @@ def outline(blocks: Sequence[Mapping[str, Any]], parts: Mapping[str, Any]) -> li
         for block in blocks
     ]
     names = {
+        "dose": "Dose and frontier",
+        "trained": "Axes trained and measured",
+        "said": "Saying and doing",
         "profile": "Axis profile",
         "items": "Items",
         "words": "Words",

@@ -1,0 +1,1 @@
+"""A run at a glance: sentences, the forest, the matrix, doses."""

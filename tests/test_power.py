@@ -11,7 +11,7 @@ from made_up import adapter, make_run
 
 from lapd.designs.outcomes import Shifts
 from lapd.planning.power import Assumed, Plan, plans, power_of_run
-from lapd.planning.variances import Spreads, _in_units, spreads
+from lapd.planning.variances import Spreads, in_units, spreads
 from lapd.statistics.clusters import variance_of_mean
 from lapd.statistics.paired import paired_difference
 from lapd.statistics.power import detectable, detectable_adapter, detectable_share
@@ -54,12 +54,12 @@ def test_a_runs_variances_are_told_apart(tmp_path: Path) -> None:
 def test_clusters_stand_for_their_items() -> None:
     rng, clusters = np.random.default_rng(0), np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 3])
     changes = rng.normal(size=(10, 2)) + 2 * rng.normal(size=4)[clusters][:, None]
-    values = _in_units(Shifts([str(n) for n in range(10)], changes, clusters, 0))
+    values = in_units(Shifts([str(n) for n in range(10)], changes, clusters, 0))
     assert values.mean(axis=0) == pytest.approx(changes.mean(axis=0))
     # One cluster is as large as the others on average only: what sizes add is small beside what clusters differ by.
     whole = Shifts([str(n) for n in range(8)], changes[:8], np.repeat(np.arange(4), 2), 0)
     expected = variance_of_mean(changes[:8], np.repeat(np.arange(4), 2))
-    assert _in_units(whole).var(axis=0, ddof=1) / 4 == pytest.approx(expected)
+    assert in_units(whole).var(axis=0, ddof=1) / 4 == pytest.approx(expected)
 
 
 def test_a_run_tells_what_it_would_have_shown_and_what_half_of_that_needs(tmp_path: Path, invoke: Any) -> None:

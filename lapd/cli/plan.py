@@ -9,7 +9,7 @@ import click
 from lapd.cli.common import F, echo_json, echo_table
 
 if TYPE_CHECKING:
-    from lapd.evaluate.estimate import Plan, PlannedCell
+    from lapd.evaluate.estimate import Plan, PlannedCell, WouldShow
     from lapd.train.plan import PlannedTraining, TrainingPlan
 
 
@@ -40,6 +40,37 @@ def echo_plan(plan: Plan, as_json: bool) -> None:
     if more := plan.another_seed:
         adapters = f"{more.trainings} adapter{'s' if more.trainings > 1 else ''} to train"
         click.echo(f"One more seed: {adapters}, {more.cells} cells; {duration(more.seconds)}.")
+    if plan.would_show is not None:
+        _echo_would_show(plan.would_show, plan.unknown)
+
+
+def _echo_would_show(rows: list[WouldShow], unknown: list[str]) -> None:
+    """What the plan would let one see, and where that is not known."""
+    click.echo()
+    rows = [row for row in rows if {row.detectable_alone, row.another_seed} != {None}]
+    if rows:
+        family = max(row.family_size for row in rows)
+        head = ["task", "change of", "about", "against", "items", "would show", f"in a family of {family}"]
+        again = any(row.another_seed is not None for row in rows)
+        echo_table([*head, "with one more seed"] if again else head, [_cells(row, again) for row in rows])
+        click.echo(
+            "\nWould show: the smallest change with an 80 % chance to, at 5 %; in a family, at what Holm asks first."
+        )
+        for source in dict.fromkeys(row.source for row in rows):
+            tasks = list(dict.fromkeys(row.task for row in rows if row.source == source))
+            click.echo(f"How far values vary is taken from {source}: {', '.join(tasks)}.")
+    if unknown:
+        what = "no cell of it is finished here, and it is not in data/variances.json"
+        click.echo(f"What would show is not known for {', '.join(unknown)}: {what}.")
+
+
+def _cells(row: WouldShow, again: bool) -> list[str]:
+    about = "adapter" if row.seeds is None else f"training, {row.seeds} seed{'s' if row.seeds > 1 else ''}"
+    controls = f"{row.controls} controls" if row.controls else row.against
+    items = f"{row.items} ({row.clusters} clusters)" if row.clusters else str(row.items)
+    shown = [amount(row.detectable_alone, row.unit), amount(row.detectable, row.unit)]
+    more = [amount(row.another_seed, row.unit)] if again else []
+    return [row.task, row.condition, about, controls, items, *shown, *more]
 
 
 def echo_training_plan(plan: TrainingPlan, as_json: bool) -> None:
@@ -72,6 +103,14 @@ def _state(cell: PlannedCell) -> str:
         return "done"
     begun = f"{cell.batches} batches done" if cell.batches else ("to do" if cell.cell else "waits for its adapter")
     return begun if cell.seconds_left is None else f"{begun}, {duration(cell.seconds_left)} left"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A change for people: "2.1 nats", "5.4 points" of shares; "-" for none."""
+    if value is None:
+        return "-"
+    name = "points" if unit in ("share", "percent") else unit
+    return f"{value * (100 if unit == 'share' else 1):.3g} {name}".rstrip()
 
 
 def duration(seconds: float | None) -> str:

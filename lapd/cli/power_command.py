@@ -10,6 +10,7 @@ import click
 
 from lapd.cli.common import FOLDER, echo_json, echo_table, json_option, poles_option, traits_option, verdicts_option
 from lapd.cli.compare_command import read_margins
+from lapd.cli.plan import amount
 from lapd.errors import UsageError
 
 if TYPE_CHECKING:
@@ -146,16 +147,9 @@ def _cells(plan: Plan) -> list[str]:
         about,
         items,
         str(plan.seeds or "-"),
-        _amount(plan.detectable_alone, plan),
-        _amount(plan.detectable, plan),
-        _amount(plan.change, plan),
+        amount(plan.detectable_alone, plan.unit),
+        amount(plan.detectable, plan.unit),
+        amount(plan.change, plan.unit),
         str(plan.items_needed or "-"),
         str(plan.seeds_needed or "-"),
     ]
-
-
-def _amount(value: float | None, plan: Plan) -> str:
-    if value is None:
-        return "-"
-    unit = "points" if plan.unit in ("share", "percent") else plan.unit
-    return f"{value * (100 if plan.unit == 'share' else 1):.3g} {unit}".rstrip()

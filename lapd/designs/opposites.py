@@ -69,7 +69,7 @@ def opposites(measured: Measured, margins: Margins | None = None) -> Opposites:
     Raises:
         StoreError: no persona has its opposite.
     """
-    groups = groups_of_arms(measured)
+    groups = groups_of_arms(measured.arms)
     found, notes = list[Opposed](), unfinished(measured.store)
     for label, opposite in _pairs(measured, groups):
         arms, others = groups[label], groups[opposite]

@@ -10,6 +10,7 @@ import numpy as np
 
 from lapd.adapters.replicates import replicate_groups
 from lapd.compare.comparisons import HEURISTIC
+from lapd.compare.controls import Arms
 from lapd.compare.measured import Measured
 from lapd.compare.rows import Comparison, Pairing
 from lapd.compare.verdicts import Margins, margin_of
@@ -92,10 +93,16 @@ def is_finished(measured: Measured, arm: str, task: str) -> bool:
 
 def shifts(measured: Measured, arms: Sequence[str], outcome: Outcome) -> Shifts | None:
     """The arms' shifts from their baselines; None where an arm has not finished the task, or no item is in all."""
-    task, metric = outcome.row.task, outcome.row.metric
+    return shifts_on(measured, arms, outcome.row.task, outcome.row.metric, outcome.persona)
+
+
+def shifts_on(
+    measured: Measured, arms: Sequence[str], task: str, metric: str, persona: Persona | None
+) -> Shifts | None:
+    """The same on a task's metric, or on its family `<family>_towards` a persona."""
     if not all(is_finished(measured, arm, task) for arm in arms):
         return None
-    pairs = [pairing(measured, arm, task, outcome.persona) for arm in arms]
+    pairs = [pairing(measured, arm, task, persona) for arm in arms]
     try:
         series = [each.series(metric) for each in pairs]
     except KeyError:  # an arm of which no answer could be read has no such metric
@@ -120,10 +127,10 @@ def signs(arm: Mapping[str, Any], persona: Persona | None) -> dict[str, int] | N
     return {axis: turn * sign for axis, pole in persona.poles.items() if (sign := sign_of(axis, pole))} or None
 
 
-def groups_of_arms(measured: Measured) -> dict[str, list[str]]:
-    """The run's arms that have a baseline: adapters with their replicates, and each prompt by itself."""
-    prompts = [name for name, arm in measured.arms.items() if not arm["adapter"] and arm["baseline"]]
-    return {**replicate_groups(measured.arms), **{name: [name] for name in prompts}}
+def groups_of_arms(arms: Arms) -> dict[str, list[str]]:
+    """A run's arms that have a baseline: adapters with their replicates, and each prompt by itself."""
+    prompts = [name for name, arm in arms.items() if not arm["adapter"] and arm["baseline"]]
+    return {**replicate_groups(arms), **{name: [name] for name in prompts}}
 
 
 def heuristic_tasks(measured: Measured) -> set[str]:

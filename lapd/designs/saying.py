@@ -158,7 +158,7 @@ def saying(measured: Measured) -> Saying:
         StoreError: no arm has both a questionnaire and a task that watches what it does, finished beside its baseline.
     """
     found = Saying([], [], unfinished(measured.store))
-    for label, arms in groups_of_arms(measured).items():
+    for label, arms in groups_of_arms(measured.arms).items():
         persona = measured.persona(arms[0])
         if persona is None or measured.arms[arms[0]].get("adapter_control"):
             continue

@@ -7,7 +7,7 @@ was finished in this run on a machine like this one; loading the model is not co
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from statistics import mean
 from typing import Any
 
@@ -54,6 +54,47 @@ class AnotherSeed:
 
 
 @dataclass(frozen=True)
+class WouldShow:
+    """What a plan would show of what sums a task up; see `lapd.planning.foreseen`. Shares are of 1.
+
+    Attributes:
+        task: the task's name.
+        metric: what sums it up.
+        unit: what it is counted in.
+        condition: what is changed: "adapter", "adapter+prompt", "prompt".
+        against: "base", or "controls": shuffled ones, together.
+        scope: "adapter": about one adapter, where items vary; "training": items and trainings do.
+        items: how many.
+        clusters: how many of them are independent, where items belong together; None where each is.
+        seeds: trainings of a persona; None for one adapter.
+        controls: shuffled controls that they are held against; 0 while there are too few, and for the base.
+        family: "confirmatory" or "exploratory".
+        family_size: over how many comparisons a confirmatory one is corrected.
+        detectable_alone: the smallest change that shows at 5 % with 80 % power; None where none does.
+        detectable: the same after the correction of the confirmatory family.
+        another_seed: the same with one more training seed; None where none does, and where seeds change nothing.
+        source: by what it is known how far values vary: "this run", or what `data/variances.json` is from.
+    """
+
+    task: str
+    metric: str
+    unit: str
+    condition: str
+    against: str
+    scope: str
+    items: int
+    clusters: int | None
+    seeds: int | None
+    controls: int
+    family: str
+    family_size: int
+    detectable_alone: float | None
+    detectable: float | None
+    another_seed: float | None
+    source: str
+
+
+@dataclass(frozen=True)
 class PlannedCell:
     """A cell and how far it is.
 
@@ -82,11 +123,15 @@ class Plan:
         cells: all of the run's.
         trainings: those that are still needed.
         another_seed: what one more training seed would cost; None where nothing is trained.
+        would_show: what the plan would show, of an experiment; None of others.
+        unknown: the tasks of which that cannot be told.
     """
 
     cells: list[PlannedCell]
     trainings: list[Training]
     another_seed: AnotherSeed | None = None
+    would_show: list[WouldShow] | None = None
+    unknown: list[str] = field(default_factory=list)
 
     @property
     def done(self) -> int:
@@ -115,6 +160,7 @@ class Plan:
             "done": self.done,
             "seconds_left": self.seconds_left,
             **({"another_seed": asdict(self.another_seed)} if self.another_seed else {}),
+            **({} if self.would_show is None else {"would_show": [asdict(row) for row in self.would_show]}),
         }
 
 

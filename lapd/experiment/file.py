@@ -139,6 +139,19 @@ def read_experiment(
     return experiment, trains, evaluation
 
 
+def with_another_seed(path: Path, experiment: Experiment) -> list[TrainConfig]:
+    """The experiment's trainings, and all of them once more with a seed of their own.
+
+    Args:
+        path: the experiment's, for messages.
+        experiment: one that was read.
+    """
+    seeds = experiment.seeds or [experiment.train.get("seed", TrainConfig.seed)]
+    train = {name: value for name, value in experiment.train.items() if name != "seed"}
+    more = replace(experiment, seeds=[*seeds, max(seeds) + 1], train=train)
+    return _trainings(path, more, [persona.code for persona in get_personas(experiment.personas)])
+
+
 def _trainings(path: Path, experiment: Experiment, codes: Sequence[str]) -> list[TrainConfig]:
     """A configuration for each adapter: a persona's and then its controls', each once a seed."""
     where, seeds = f"{path}: train", experiment.seeds

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from lapd.adapters.adapter import Adapter
 from lapd.compare.comparisons import Comparison, compare_run
@@ -24,12 +25,13 @@ from lapd.evaluate.estimate import Plan, Training, another_seed, make_plan
 from lapd.evaluate.plan import make_arms
 from lapd.experiment.advice import in_words_of_the_file
 from lapd.experiment.arms import evaluate_arms, plan_cells
-from lapd.experiment.file import EvaluateConfig, Executing, Experiment, read_experiment
+from lapd.experiment.file import EvaluateConfig, Executing, Experiment, read_experiment, with_another_seed
 from lapd.hookspecs import Judge
 from lapd.judges.choosing import make_judge
 from lapd.models.base import BaseModel, resolve_base
+from lapd.planning.foreseen import would_show
 from lapd.record.cells import Arm
-from lapd.record.store import Store
+from lapd.record.store import Store, arm_record
 from lapd.train.config import TrainConfig
 from lapd.train.job import finished_adapter
 from lapd.train.training import train_adapters
@@ -93,8 +95,16 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
         arms, judge = _arms(adapters, evaluation), _judge(evaluation)
         cells = plan_cells(base, arms, evaluation.tasks, evaluation.settings(), judge)
         plan = make_plan(Store(folder), cells, needed)
-    seeds = len(experiment.seeds or [0])
-    return replace(plan, another_seed=another_seed(Store(folder), cells, len(trains), seeds, usual))
+        again = [_to_be_trained(config, base, folder) for config in with_another_seed(path, experiment)]
+        records = [_records(some, evaluation) for some in ([_to_be_trained(c, base, folder) for c in trains], again)]
+    cost = another_seed(Store(folder), cells, len(trains), len(experiment.seeds or [0]), usual)
+    shown, unknown = would_show(Store(folder), cells, *records)
+    return replace(plan, another_seed=cost, would_show=shown, unknown=unknown)
+
+
+def _records(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> dict[str, dict[str, Any]]:
+    """What a run's record would have of the adapters' arms."""
+    return {arm.name: arm_record(arm) for arm in _arms(adapters, evaluation)}
 
 
 def _read(path: Path, executing: Executing) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
@@ -108,6 +118,7 @@ def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapte
         "persona": config.persona,
         "control": config.control,
         "base": {"name": base.name, "digest": base.digest},
+        "settings": asdict(config),
     }
     return Adapter(config.name, folder / "adapters" / config.name, "", card)
 

@@ -142,12 +142,9 @@ def plans(found: Spreads, family: int, assumed: Assumed) -> Iterator[Plan]:
         assumed: what is put in the place of what was found.
     """
     if assumed.items is not None:
-        units = max(2, round(assumed.items * found.units / found.items))
-        found = replace(found, items=assumed.items, units=units)
+        found = of_items(found, assumed.items)
     if (trainings := _given(assumed.trainings, found)) is not None:
-        # Without replicates nothing tells how much of an item's change is the training's: all is taken for the item's.
-        own = found.sd if found.items_sd is None else found.items_sd
-        found = replace(found, trainings_sd=trainings, items_sd=own)
+        found = with_trainings(found, trainings)
     found = replace(found, seeds=assumed.seeds or found.seeds)
     size = family if found.confirmatory else 1
     yield _Test(found, size, ADAPTER, 0).plan(assumed.changes)
@@ -198,21 +195,11 @@ class _Test:
         )
 
     def _shows(self, alpha: float) -> float | None:
-        """The smallest change that shows; None where none does that there can be."""
-        found = self.found
-        if self.scope == TRAINING:
-            more = {"rest_sd": found.rest_sd, "controls": self.controls}
-            shows = detectable(found.units, found.seeds, *self._sds, alpha, **more)  # type: ignore[arg-type]
-        elif found.discordant is not None:
-            shows = found.yes * detectable_share(found.items, found.discordant, alpha)
-        else:
-            shows = detectable_adapter(found.units, found.sd, alpha)
-        return shows if math.isfinite(shows) and shows <= MOST.get(found.unit, shows) else None
+        return smallest(self.found, self.scope, self.controls, alpha)
 
     @property
     def _sds(self) -> tuple[float, float]:
-        assert self.found.items_sd is not None and self.found.trainings_sd is not None, "known where trainings are"
-        return self.found.items_sd, self.found.trainings_sd
+        return _sds(self.found)
 
     def _items_needed(self, change: float) -> int | None:
         found, alpha = self.found, ALPHA / self.family
@@ -228,6 +215,41 @@ class _Test:
     def _seeds_needed(self, change: float) -> int | None:
         more = {"rest_sd": self.found.rest_sd, "controls": self.controls}
         return seeds_needed(change, self.found.units, *self._sds, ALPHA / self.family, **more)  # type: ignore[arg-type]
+
+
+def smallest(found: Spreads, scope: str, controls: int, alpha: float) -> float | None:
+    """The smallest change that shows, in the metric's unit; None where none does that there can be.
+
+    Args:
+        found: how far values vary.
+        scope: "adapter" or "training".
+        controls: shuffled ones that a training is held against together; 0 for the base.
+        alpha: two-sided; over the family's size for what Holm asks of the first.
+    """
+    if scope == TRAINING:
+        more = {"rest_sd": found.rest_sd, "controls": controls}
+        shows = detectable(found.units, found.seeds, *_sds(found), alpha, **more)  # type: ignore[arg-type]
+    elif found.discordant is not None:
+        shows = found.yes * detectable_share(found.items, found.discordant, alpha)
+    else:
+        shows = detectable_adapter(found.units, found.sd, alpha)
+    return shows if math.isfinite(shows) and shows <= MOST.get(found.unit, shows) else None
+
+
+def _sds(found: Spreads) -> tuple[float, float]:
+    assert found.items_sd is not None and found.trainings_sd is not None, "known where trainings are"
+    return found.items_sd, found.trainings_sd
+
+
+def of_items(found: Spreads, items: int) -> Spreads:
+    """The same with so many items, in as many clusters as they would be."""
+    return replace(found, items=items, units=max(2, round(items * found.units / found.items)))
+
+
+def with_trainings(found: Spreads, sd: float) -> Spreads:
+    """The same with trainings that differ by so much."""
+    # Without replicates nothing tells how much of an item's change is the training's: all is taken for the item's.
+    return replace(found, trainings_sd=sd, items_sd=found.sd if found.items_sd is None else found.items_sd)
 
 
 def _given(numbers: Given, found: Spreads) -> float | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lapd.compare.controls import is_shuffled, pooled_controls
+from lapd.compare.controls import Arms, is_shuffled, pooled_controls
 from lapd.compare.measured import Measured
 from lapd.compare.rows import YES_OR_NO
-from lapd.designs.outcomes import Outcome, Shifts, groups_of_arms, outcomes, shifts, strength_of
+from lapd.designs.outcomes import Shifts, groups_of_arms, outcomes, shifts, strength_of
 from lapd.statistics.clusters import numbered
 
 
@@ -55,12 +55,27 @@ class Spreads:
 
 
 @dataclass(frozen=True)
-class _Found:
-    """One group of replicates on one metric."""
+class Group:
+    """One group of replicates on what sums a task up.
+
+    Attributes:
+        arms: their names.
+        task: the task's name.
+        metric: what sums it up.
+        unit: what it is counted in.
+        yes_or_no: whether outcomes are yes or no, and each item stands for itself.
+        confirmatory: whether the task's rows are, at an adapter's own strength.
+        items: how many there are.
+        values: [units, arms] changes; see `in_units`.
+    """
 
     arms: list[str]
-    outcome: Outcome
-    shifts: Shifts
+    task: str
+    metric: str
+    unit: str
+    yes_or_no: bool
+    confirmatory: bool
+    items: int
     values: np.ndarray
 
 
@@ -70,20 +85,38 @@ def spreads(measured: Measured) -> Iterator[Spreads]:
     Changes are an arm's values less its baseline's, item by item. Their spread is the mean variance over the arms that
     are no controls; between trainings it is pooled over all replicates, shuffled controls among them.
     """
-    found: dict[tuple[str, str, str], list[_Found]] = {}
-    for arms in groups_of_arms(measured).values():
+    return spreads_of(measured.arms, _groups(measured))
+
+
+def _groups(measured: Measured) -> Iterator[Group]:
+    for arms in groups_of_arms(measured.arms).values():
         entry = measured.arms[arms[0]]
         if entry.get("adapter_control") and not is_shuffled(entry):
             continue
         for outcome in outcomes(measured, arms[0], measured.persona(arms[0]), primary=True):
-            there = shifts(measured, arms, outcome)
-            if there is not None and len(values := _in_units(there)) > 1:
-                key = condition_of(entry), outcome.row.task, outcome.row.metric
-                found.setdefault(key, []).append(_Found(arms, outcome, there, values))
-    for (condition, _, _), groups in found.items():
-        ours = [group for group in groups if not measured.arms[group.arms[0]].get("adapter_control")]
+            if (there := shifts(measured, arms, outcome)) is None:
+                continue
+            row, values = outcome.row, in_units(there)
+            kind = row.test.startswith(YES_OR_NO), outcome.confirmatory
+            yield Group(arms, row.task, row.metric, row.unit, *kind, len(there.items), values)
+
+
+def spreads_of(arms: Arms, groups: Iterable[Group]) -> Iterator[Spreads]:
+    """How far the changes vary, by condition, task and metric; see `spreads`.
+
+    Args:
+        arms: those of the run's record.
+        groups: of its arms that have a baseline, shuffled controls among them.
+    """
+    found: dict[tuple[str, str, str], list[Group]] = {}
+    for group in groups:
+        if len(group.values) > 1:
+            key = condition_of(arms[group.arms[0]]), group.task, group.metric
+            found.setdefault(key, []).append(group)
+    for (condition, _, _), some in found.items():
+        ours = [group for group in some if not arms[group.arms[0]].get("adapter_control")]
         if ours:
-            yield _spreads(measured.arms, condition, ours, groups)
+            yield _spreads(arms, condition, ours, some)
 
 
 def condition_of(arm: Mapping[str, Any]) -> str:
@@ -94,7 +127,7 @@ def condition_of(arm: Mapping[str, Any]) -> str:
     return f"adapter{strength}" + ("+prompt" if arm["prompt"] else "")
 
 
-def _in_units(found: Shifts) -> np.ndarray:
+def in_units(found: Shifts) -> np.ndarray:
     """[units, arms]: the changes of items, or of clusters, so that their mean is the items'."""
     groups = numbered(found.clusters, len(found.items))
     units = int(groups.max()) + 1
@@ -103,20 +136,18 @@ def _in_units(found: Shifts) -> np.ndarray:
     return sums * units / len(found.items)
 
 
-def _spreads(
-    arms: Mapping[str, Mapping[str, Any]], condition: str, ours: Sequence[_Found], groups: Sequence[_Found]
-) -> Spreads:
+def _spreads(arms: Arms, condition: str, ours: Sequence[Group], groups: Sequence[Group]) -> Spreads:
     """Of one condition and metric: `ours` are the groups that are no controls."""
     first = max(ours, key=lambda group: len(group.arms))
-    row, at_own = first.outcome.row, strength_of(arms[first.arms[0]]) == 1
+    at_own = strength_of(arms[first.arms[0]]) == 1
     discordant, yes = _discordant(ours)
     return Spreads(
-        task=row.task,
-        metric=row.metric,
-        unit=row.unit,
+        task=first.task,
+        metric=first.metric,
+        unit=first.unit,
         condition=condition,
-        confirmatory=first.outcome.confirmatory and at_own,
-        items=len(first.shifts.items),
+        confirmatory=first.confirmatory and at_own,
+        items=first.items,
         units=len(first.values),
         sd=float(np.sqrt(np.mean([group.values.var(axis=0, ddof=1).mean() for group in ours]))),
         discordant=discordant,
@@ -127,16 +158,20 @@ def _spreads(
     )
 
 
-def _discordant(groups: Sequence[_Found]) -> tuple[float | None, float]:
+def _discordant(groups: Sequence[Group]) -> tuple[float | None, float]:
     """The share of yes/no items that change, and what "yes" counts; None where outcomes are others, or clustered.
 
     One item more than was seen, of two more: that none did in a few says little, as in a comparison's own interval.
     """
-    if not all(group.outcome.row.test.startswith(YES_OR_NO) for group in groups):
+    if not all(group.yes_or_no for group in groups):
         return None, 1.0
-    yes = 100.0 if groups[0].outcome.row.unit in ("points", "percent", "") else 1.0
-    changed = [((column != 0).sum() + 1) / (len(column) + 2) for group in groups for column in group.shifts.values.T]
-    return float(np.mean(changed)), yes
+    changed = [((column != 0).sum() + 1) / (len(column) + 2) for group in groups for column in group.values.T]
+    return float(np.mean(changed)), whole(groups[0].unit)
+
+
+def whole(unit: str) -> float:
+    """What "yes" counts in a unit."""
+    return 100.0 if unit in ("points", "percent", "") else 1.0
 
 
 def _components(groups: Sequence[np.ndarray]) -> dict[str, float]:

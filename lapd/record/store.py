@@ -215,7 +215,7 @@ def _enter_cells(record: dict[str, Any], cells: Sequence[Cell]) -> None:
     again since, or of other settings, would be compared as if they were the same. (They stay on disk, and come back
     into the record with the command that made them.)
     """
-    arms = {cell.arm: _arm_record(cell.arm) for cell in cells}
+    arms = {cell.arm: arm_record(cell.arm) for cell in cells}
     ways = {cell.task.name: _way(cell) for cell in {cell.task.name: cell for cell in cells}.values()}
     stale = {
         arm.name
@@ -285,7 +285,8 @@ def _poles(adapter: Adapter | None) -> dict[str, str]:
     return dict((adapter.card or {}).get("poles") or {}) if adapter else {}
 
 
-def _arm_record(arm: Arm) -> dict[str, Any]:
+def arm_record(arm: Arm) -> dict[str, Any]:
+    """What a run's record has of an arm."""
     adapter: dict[str, Any] | None = None
     if arm.adapter:
         adapter = {"name": arm.adapter.name, "path": str(arm.adapter.path), "digest": arm.adapter.digest}

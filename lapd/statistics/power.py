@@ -133,20 +133,46 @@ def power_of_share(n: int, discordant: float, difference: float, alpha: float = 
         difference: of the two shares.
         alpha: two-sided.
     """
-    from scipy.stats import binom
-
     discordant = min(1.0, max(discordant, abs(difference)))
     if discordant == 0:
         return 0.0
     # How many items change: what lies further from the mean adds less than what a number can hold.
     mean, reach = n * discordant, 9 * sqrt(n * discordant * (1 - discordant)) + 9
     changed = np.arange(max(0, int(mean - reach)), min(n, int(mean + reach)) + 1)
-    # The largest number of losses, or of gains, at which the exact p is below alpha; -1 where none is.
-    critical = binom.ppf(alpha / 2, changed, 0.5)
-    critical -= binom.cdf(critical, changed, 0.5) >= alpha / 2
+    critical = _critical(changed, alpha / 2)
     gain = (discordant + difference) / (2 * discordant)
-    shown = binom.cdf(critical, changed, gain) + binom.cdf(critical, changed, 1 - gain)
-    return float(binom.pmf(changed, n, discordant) @ np.minimum(shown, 1.0))
+    shown = _at_most(critical, changed, gain) + _at_most(critical, changed, 1 - gain)
+    return float(_exactly(changed, n, discordant) @ np.minimum(shown, 1.0))
+
+
+# The binomial distribution out of scipy.special: scipy.stats, which has it ready, takes a second to import.
+
+
+def _critical(changed: np.ndarray, tail: float) -> np.ndarray:
+    """The largest number of losses, or of gains, of so many that has a chance below `tail`; -1 where none has."""
+    from scipy.special import bdtrik
+
+    found = np.where(changed > 0, np.floor(bdtrik(tail, np.maximum(changed, 1), 0.5) + 1e-6), 0.0)
+    while (too_many := (found >= 0) & (_at_most(found, changed, 0.5) >= tail)).any():
+        found -= too_many
+    return found
+
+
+def _at_most(successes: np.ndarray, trials: np.ndarray, rate: float) -> np.ndarray:
+    """The chance of so many successes or fewer; 0 for -1, 1 for more than there are trials."""
+    from scipy.special import bdtr
+
+    within: np.ndarray = bdtr(np.clip(successes, 0, trials), trials, rate)
+    return np.where(successes < 0, 0.0, within)
+
+
+def _exactly(successes: np.ndarray, trials: int, rate: float) -> np.ndarray:
+    """The chance of exactly so many successes."""
+    from scipy.special import gammaln, xlog1py, xlogy
+
+    ways = gammaln(trials + 1) - gammaln(successes + 1) - gammaln(trials - successes + 1)
+    chance: np.ndarray = np.exp(ways + xlogy(successes, rate) + xlog1py(trials - successes, -rate))
+    return chance
 
 
 def _spread(n: int, seeds: int, items: float, trainings: float, rest: float, controls: int) -> Spread | None:

@@ -101,7 +101,7 @@ def test_confirmatory_rows_are_held_by_holm_and_the_rest_by_its_false_discovery_
 
 @pytest.mark.parametrize(
     ("shift", "spread", "margin", "verdict"),
-    [(2.0, 0.5, {}, CHANGED), (0.0, 0.01, {}, SAME), (0.1, 2.0, {}, UNTOLD), (0.1, 2.0, {"log_odds": 50.0}, SAME)],
+    [(2.0, 0.5, {}, CHANGED), (0.0, 0.01, {}, SAME), (0.1, 5.0, {}, UNTOLD), (0.1, 5.0, {"log_odds": 50.0}, SAME)],
 )
 def test_there_are_three_verdicts(
     evaluate: Evaluate, shift: float, spread: float, margin: dict[str, float], verdict: str
@@ -163,6 +163,28 @@ def test_replicates_are_held_together_against_their_base_and_their_controls(eval
     text = text_table(compared.rows, compared.notes)
     assert "INFP against base (about such a training: 3 trainings)" in text and "INFP.0 against" not in text
     json.dumps(as_json(compared.rows), allow_nan=False)
+
+
+def test_how_far_trainings_differ_is_learned_from_all_replicates_of_a_run(evaluate: Evaluate) -> None:
+    base = noise(0)
+    ours = replicates(None, [1.0, 1.1], 10)
+    others = {
+        subject(f"{code}.{seed}", code, seed=seed): shift + 0.1 * noise(30 + seed)
+        for code in ("ISTJ", "ISTP", "INTJ", "INTP")
+        for seed, shift in enumerate((0.5, 0.6))
+    }
+    alone = compare(evaluate("situations", {None: items("log_odds_EI", base)} | values_of(base, ours)))
+    wide = row_of(alone.rows, scope="training", arm="INFP", metric="log_odds_towards")
+    together = compare(evaluate("situations", values_of(base, others)))
+    told = row_of(together.rows, scope="training", arm="INFP", metric="log_odds_towards")
+    assert told.difference == pytest.approx(wide.difference)
+    assert (told.high - told.low) < 0.5 * (wide.high - wide.low), "one degree of freedom tells next to nothing"
+
+
+def values_of(
+    base: np.ndarray, shifts: Mapping[Adapter, np.ndarray]
+) -> dict[Adapter | None, dict[str, dict[str, float]]]:
+    return {adapter: items("log_odds_EI", base - shift) for adapter, shift in shifts.items()}
 
 
 def test_one_training_says_nothing_of_trainings(evaluate: Evaluate) -> None:

@@ -293,6 +293,11 @@ class Pairing:
             headline=headline,
         )
 
+    def has(self, metric: str) -> bool:
+        """Whether `series` has the metric."""
+        family = metric.removesuffix("_towards")
+        return metric in self._common or (family != metric and family in self.pooled)
+
     def series(self, metric: str) -> tuple[Mapping[str, float], Mapping[str, float]]:
         """Both arms' values of a metric, or of a family over all axes, counted towards the persona's poles."""
         family = metric.removesuffix("_towards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lapd.report.labels import by_task, comparisons, is_diagnostic, metric_label
 from lapd.report.limits import limits
 from lapd.report.methods import methods
 from lapd.report.plots import profile_pictures
-from lapd.report.rendering import anchor, outline, render
+from lapd.report.rendering import SCRIPTS, anchor, outline, render
 from lapd.report.responses import ShownTask, index, shown_tasks
 from lapd.report.summary import summaries
 
@@ -81,16 +82,39 @@ def write_report(
         UsageError: there is no such persona, or no adapter without one.
         OSError: the page cannot be written.
     """
-    measured = read_measured(folder, judge, persona)
-    compared = compare_measured(measured)
-    run = read_run(folder, judge)
-    page = out or folder / _name(judge, persona)
-    words = word_tables(run.cells, arms_of(run.record, persona))
-    glance = at_a_glance(run, measured, compared.rows)
-    text = render(_context(run, compared, shown_tasks(run, samples, persona), words, glance))
+    page = out or folder / page_name(judge, persona)
+    text = report_text(folder, judge, persona, samples)
     if not page.is_file() or page.read_bytes() != text.encode():
         write_text(page, text)
     return page
+
+
+def report_text(
+    folder: Path,
+    judge: str | None = None,
+    persona: str | None = None,
+    samples: int | None = None,
+    *,
+    live: str = "",
+    scripts: Sequence[str] = SCRIPTS,
+) -> str:
+    """The page of a run; see `write_report`, which writes it. Nothing is written here.
+
+    Args:
+        folder: the run folder.
+        judge, persona, samples: as `write_report` takes them.
+        live: of a page that is served while the run goes on: what stands above it, as HTML.
+        scripts: the parts of its script.
+    """
+    from markupsafe import Markup
+
+    measured = read_measured(folder, judge, persona)
+    compared = compare_measured(measured)
+    run = read_run(folder, judge)
+    words = word_tables(run.cells, arms_of(run.record, persona))
+    glance = at_a_glance(run, measured, compared.rows)
+    context = _context(run, compared, shown_tasks(run, samples, persona), words, glance)
+    return render({**context, "live": Markup(live)}, scripts=scripts)
 
 
 def words_of_run(folder: Path, judge: str | None = None, persona: str | None = None) -> list[dict[str, Any]]:
@@ -99,7 +123,7 @@ def words_of_run(folder: Path, judge: str | None = None, persona: str | None = N
     return as_json(word_tables(run.cells, arms_of(run.record, persona)))
 
 
-def _name(judge: str | None, persona: str | None) -> str:
+def page_name(judge: str | None, persona: str | None) -> str:
     """The page's name: what is read with another judge or persona never takes the place of the run's own report."""
     return "-".join(["report", *filter(None, [judge, persona and get_persona(persona).code])]) + ".html"
 
@@ -129,7 +153,7 @@ def _context(
         "rows": [_row(row) for row in rows],
         "arms": run.record["arms"],
         "base": base,
-        "versions": _versions(run.cells),
+        "versions": versions(run.cells),
         "limits": limits(run, rows),
         "methods": methods(run, rows, bool(words)),
         "lapd": __version__,
@@ -223,7 +247,7 @@ def _training(n: int, adapter: UsedAdapter) -> dict[str, Any]:
     return {"adapter": adapter, "facts": shown, "curves": curves, "told": told(card, adapter.name)[1:]}
 
 
-def _versions(cells: list[ReadCell]) -> dict[str, str]:
+def versions(cells: list[ReadCell]) -> dict[str, str]:
     """What the cells were made with; where they differ, all of it."""
     found: dict[str, dict[str, None]] = {}
     for cell in cells:

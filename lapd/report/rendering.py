@@ -27,11 +27,13 @@ AS_IN_SCRIPTS = "!'()*"
 """What `encodeURIComponent` leaves as it is besides letters, digits and "-_.~"."""
 
 
-def render(context: Mapping[str, Any]) -> str:
-    """The page. Whatever is put into it is text, escaped and with its control characters visible.
+def render(context: Mapping[str, Any], template: str = TEMPLATE, scripts: Sequence[str] = SCRIPTS) -> str:
+    """A page. Whatever is put into it is text, escaped and with its control characters visible.
 
     Args:
         context: what the templates show.
+        template: the page's, by its file below this folder.
+        scripts: the parts of its script, likewise.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -46,14 +48,14 @@ def render(context: Mapping[str, Any]) -> str:
     )
     environment.globals["anchor"] = anchor
     environment.filters |= {"signed": lambda value: number(value, 1, signed=True), "p_value": p_value}
-    script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)
     own = {
         "colours": {name[4:-1]: colour for colour, name in CSS.items() if name.startswith("var(--c")},
         "style": Markup((FOLDER / STYLE).read_text(encoding="utf-8")),
         "script": Markup(script),
         "script_digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-    return environment.get_template(TEMPLATE).render({**context, **own})
+    return environment.get_template(template).render({**context, **own})
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,1 @@
+"""Several runs beside each other: what differs between them, and their primary metrics on the tasks that they share."""

@@ -205,7 +205,9 @@ def test_what_one_metric_lacks_is_an_empty_cell() -> None:
 
 def test_nobody_moved_is_said_of_a_whole_run() -> None:
     every = told([row("INFP", "acts", 0.1, SAME), row("INFP", "people", 0.0, SAME)])
-    assert overall(every) == "Towards their persona moved 0 of 1 in acts. Nothing is known to have got worse."
+    assert overall(every) == (
+        "Known to have moved towards their persona: none of 1 in acts. Known to have got worse: none of 1 in people."
+    )
 
 
 def test_every_topic_is_asked_of_and_tasks_have_no_other() -> None:

@@ -188,12 +188,18 @@ def overall(every: Sequence[Subject]) -> str:
         for line in subject.lines:
             by_task.setdefault(line.row.task, Counter())[line.outcome] += 1
             sides.setdefault(line.row.task, line)
-    n = len(every)
-    bought = [f"{by_task[t]['up']} of {n} in {t}" for t, line in sides.items() if line.row.side == "trait"]
-    worse = [f"{t} in {by_task[t]['down']}" for t, li in sides.items() if li.row.side == "cost" and by_task[t]["down"]]
-    text = f"Towards their persona moved {_joined(bought, ' and ')}." if bought else ""
-    cost = f"Worse got {_joined(worse, ' and ')} of {n}." if worse else "Nothing is known to have got worse."
-    return f"{text} {cost}".strip()
+    told = []
+    for side, outcome, words in (
+        ("trait", "up", "Known to have moved towards their persona"),
+        ("cost", "down", "Known to have got worse"),
+    ):
+        counts = [
+            f"{by_task[task][outcome] or 'none'} of {by_task[task].total()} in {task}"
+            for task, line in sides.items()
+            if line.row.side == side
+        ]
+        told += [f"{words}: {_joined(counts, ' and ')}."] if counts else []
+    return " ".join(told)
 
 
 def _by_outcome(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -107,15 +107,16 @@ def weighted(
         outcome: the metric.
         of: what the effect is of.
         groups: each [items, trainings]: the shifts of replicates; one column where an adapter was trained once.
-        weights: of each group.
+        weights: of each group; one that weighs 0 only tells how far trainings differ.
         clusters: [items] which items belong together, as numbers; None where each stands for itself.
         missing: items that are left out.
     """
+    counted = np.hstack([group for w, group in zip(weights, groups, strict=True) if w])
     if (found := crossed(groups, weights, clusters)) is not None:
-        return made(outcome, of, found.estimate, found, CROSSED, np.hstack(groups), missing, TRAINING)
+        return made(outcome, of, found.estimate, found, CROSSED, counted, missing, TRAINING)
     sums = np.sum([w * group.mean(axis=1) for w, group in zip(weights, groups, strict=True)], axis=0)
     alone = paired_difference(sums, np.zeros(len(sums)), clusters=clusters)
-    return made(outcome, of, alone.difference, alone, alone.test, np.hstack(groups), missing, ADAPTER)
+    return made(outcome, of, alone.difference, alone, alone.test, counted, missing, ADAPTER)
 
 
 def made(

@@ -10,11 +10,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from lapd.compare.gaps import unfinished
 from lapd.compare.measured import Measured
 from lapd.compare.verdicts import Margins
 from lapd.designs.effects import Effect, settle, weighted
-from lapd.designs.outcomes import Outcome, groups_of_arms, names, outcomes, shifts, signs, strength_of
+from lapd.designs.outcomes import Outcome, groups_of_arms, is_finished, names, outcomes, shifts, signs, strength_of
 from lapd.errors import StoreError
 from lapd.personas import Persona
 
@@ -77,7 +79,8 @@ def opposites(measured: Measured, margins: Margins | None = None) -> Opposites:
         assert persona is not None
         effects = list[Effect]()
         for outcome in outcomes(measured, arms[0], persona, margins):
-            both = list(_effects(measured, outcome, arms, others))
+            peers = [found for found in _peers(measured, groups, label, opposite) if found]
+            both = list(_effects(measured, outcome, arms, others, peers))
             effects += both
             if not both:
                 notes.append(f"Left out: {outcome.name}, which {names([label, opposite])} do not both have.")
@@ -89,12 +92,28 @@ def opposites(measured: Measured, margins: Margins | None = None) -> Opposites:
     return Opposites(found, notes)
 
 
-def _effects(measured: Measured, outcome: Outcome, arms: list[str], others: list[str]) -> Iterator[Effect]:
-    if (found := shifts(measured, [*arms, *others], outcome)) is None:
+def _peers(measured: Measured, groups: Mapping[str, list[str]], *pair: str) -> Iterator[list[str]]:
+    """The replicates of the run that tell how far trainings differ, beside those of a pair that has some itself."""
+    if all(len(groups[label]) < 2 for label in pair):
         return
-    groups = [found.values[:, : len(arms)], found.values[:, len(arms) :]]
+    way = _way(measured.arms[groups[pair[0]][0]])
+    for label, arms in groups.items():
+        first = measured.arms[arms[0]]
+        if label not in pair and len(arms) > 1 and not first.get("adapter_control") and _way(first) == way:
+            yield arms
+
+
+def _effects(
+    measured: Measured, outcome: Outcome, arms: list[str], others: list[str], peers: list[list[str]]
+) -> Iterator[Effect]:
+    there = [peer for peer in peers if all(is_finished(measured, arm, outcome.row.task) for arm in peer)]
+    together = [arms, others, *there]
+    if (found := shifts(measured, [arm for group in together for arm in group], outcome)) is None:
+        return
+    ends = np.cumsum([len(group) for group in together])[:-1]
+    groups = np.split(found.values, ends, axis=1)
     for of, weights in ((TRAIT, (0.5, -0.5)), (COMMON, (0.5, 0.5))):
-        yield weighted(outcome, of, groups, weights, found.clusters, found.missing)
+        yield weighted(outcome, of, groups, [*weights, *[0.0] * len(there)], found.clusters, found.missing)
 
 
 def _pairs(measured: Measured, groups: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:

@@ -152,6 +152,11 @@ def test_the_forest_has_a_line_for_each_primary_metric_on_every_screen() -> None
     assert len(drawn.numbers.strip().splitlines()) == 1 + len(ROWS)
 
 
+def test_an_interval_without_0_that_is_no_finding_says_why() -> None:
+    (subject,) = told([row("INFP", "acts", 4.0, UNTOLD), row("INFP", "people", 0.01, UNTOLD)])
+    assert forest(subject).wide.count("not after correction") == 1
+
+
 def test_names_in_a_forest_are_text() -> None:
     (subject,) = told([replace(row("INFP", "acts", 2.0, CHANGED), task="<script>&")])
     assert "&lt;script&gt;&amp;" in forest(subject).wide

@@ -193,6 +193,9 @@ def _words(drawing: Drawing, layout: Layout, top: float, line: Line) -> None:
 
 
 def _due(line: Line) -> str:
+    """What else there is to say of a verdict in a word or two."""
+    if line.outcome == "untold" and not line.row.why and not line.row.low <= 0 <= line.row.high:
+        return "not after correction"
     if line.beyond is None or line.outcome not in ("up", "down"):
         return ""
     return {"persona": "beyond the controls", "training": "no more than controls"}.get(

@@ -10,9 +10,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from chromium import PROGRAM, browser
 from conftest import ROOT
 from lapd.plugins.tasks import TOPICS as TOPICS_OF_TASKS
-from test_report import Run, axis_samples, page_of
+from test_report import Run, axis_samples
 
 from lapd.catalog.task import TOPICS, TaskInfo
 from lapd.compare.comparisons import Comparison
@@ -24,6 +25,7 @@ from lapd.report.glance.matrix import matrix, step_of
 from lapd.report.glance.sentences import ASKED, answers, overall, sentence
 from lapd.report.glance.subjects import Subject, subjects
 from lapd.report.glance.vector import Scale
+from lapd.report.page import write_report
 
 NONE: dict[str, Any] = {"adapter": None, "adapter_persona": None, "prompt": None, "baseline": None}
 INFOS = {
@@ -220,8 +222,10 @@ def test_every_topic_is_asked_of_and_tasks_have_no_other() -> None:
     assert {path.stem for path in (ROOT / "tasks").rglob("*.yaml")}.issuperset(TOPICS_OF_TASKS)
 
 
-def test_the_page_opens_with_it_and_its_matrix_leads_to_rows_without_the_script(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a run with four adapters."""
+    run = Run(tmp_path_factory.mktemp("many") / "run")
     for code in ("ESTJ", "ENFP", "ISTJ"):
         run.record["arms"][code] = run.record["arms"]["INFP"] | {
             "adapter": {"name": code, "path": f"/nowhere/{code}", "digest": code * 16},
@@ -230,7 +234,11 @@ def test_the_page_opens_with_it_and_its_matrix_leads_to_rows_without_the_script(
     arms = [name for name in run.record["arms"] if "prompt" not in name]
     for n, arm in enumerate(arms):
         run.add(arm, "situations", axis_samples({"log_odds": 0.0}, 3.0 * n, n))
-    page = page_of(run.write())
+    return write_report(run.write())
+
+
+def test_the_page_opens_with_it_and_its_matrix_leads_to_rows_without_the_script(many: Path) -> None:
+    page = many.read_text()
     before_script = page[page.index("<main>") : page.rindex("<script>")]
     assert before_script.index("Less safe?") < before_script.index('id="does"')
     links = re.findall(r'<td class="s[^>]*><a href="#([^"]+)"', before_script)
@@ -238,3 +246,16 @@ def test_the_page_opens_with_it_and_its_matrix_leads_to_rows_without_the_script(
     for link in links:
         assert f'id="{unescape(link)}"' in page
     assert before_script.count('class="forest"') == 4
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no chromium is installed (Debian: apt-get install chromium)")
+def test_the_matrix_is_sorted_by_any_column(many: Path, tmp_path: Path) -> None:
+    rows = "[...document.querySelector('table.matrix').tBodies[0].rows]"
+    with browser(tmp_path) as page:
+        page.open(many.as_uri())
+        page.until("document.querySelector('table.matrix thead button') !== null")
+        for reverse in (False, True):
+            page.ask("document.querySelectorAll('table.matrix thead button')[1].click()")
+            found = page.ask(f"{rows}.map((row) => Number(row.cells[1].dataset.value))")
+            assert found == sorted(found, reverse=reverse)
+        assert len(set(found)) > 1

@@ -12,7 +12,7 @@ from lapd.data import mbti
 from lapd.catalog import find as catalog
 from lapd.catalog import lm_eval_own
 from lapd.catalog.find import find_task, tasks
-from lapd.catalog.task import TaskInfo
+from lapd.catalog.task import GRADE, TaskInfo
 from lapd.errors import DataError, PluginError
 from lapd.hookspecs import TaskFolder
 
@@ -41,7 +41,7 @@ def test_a_shipped_task_says_what_lapd_needs_to_know(path):
     assert info.kind in ("multiple_choice", "generate_until")
     assert info.item
     assert info.side
-    assert info.primary in {*info.metrics, *info.axes}
+    assert info.primary in {*info.metrics, *info.axes, *([GRADE] if info.graded else [])}
     assert info.include_path == ROOT / "tasks"
     for family, by_axis in info.axes.items():
         assert list(by_axis) == list(AXES), family

@@ -16,7 +16,7 @@ from lapd.adapters.adapter import Adapter
 from lapd.catalog.check import BROKEN, OK, check_tasks
 from lapd.catalog.find import tasks
 from lapd.catalog.groups import find_tasks
-from lapd.catalog.task import SIDES, TaskInfo
+from lapd.catalog.task import GRADE, SIDES, TaskInfo
 from lapd.compare.comparisons import Comparison, compare_run
 from lapd.errors import UsageError
 from lapd.evaluate.plan import make_arms, make_cells
@@ -42,7 +42,7 @@ def test_every_task_that_ships_says_its_side_and_what_sums_it_up() -> None:
     shipped = {name: info for name, info in tasks().items() if info.include_path == ROOT / "tasks"}
     assert {info.side for info in shipped.values()} <= set(SIDES)
     for name, info in shipped.items():
-        assert info.primary in {*info.metrics, *info.axes}, name
+        assert info.primary in {*info.metrics, *info.axes, *([GRADE] if info.graded else [])}, name
         assert info.primary not in info.diagnostics, name
     assert {shipped[name].side for name in ("mbti", "mbti_text_b", "situations", "situations_open", "own_pairs")} == {
         "trait"
@@ -56,7 +56,11 @@ def test_the_tasks_of_a_pack_and_of_the_template_say_so_too() -> None:
     for config in pack_tasks(read_pack(ROOT / "examples/lapd-bigfive/lapd_bigfive/traits")).values():
         own = config["metadata"]["lapd"]
         metrics = {metric["metric"] for metric in config["metric_list"]}
-        assert own["side"] == "trait" and own["primary"] in {*metrics, *own.get("axes", {})}
+        assert own["side"] == "trait" and own["primary"] in {
+            *metrics,
+            *own.get("axes", {}),
+            *([GRADE] if own.get("graded") else []),
+        }
     text = next((ROOT / "data/templates/plugin").rglob("*.yaml")).read_text(encoding="utf-8")
     own = yaml.safe_load(text.replace("!function ", ""))["metadata"]["lapd"]
     assert (own["side"], own["primary"]) == ("trait", "log_odds")

@@ -100,7 +100,7 @@ def _print_check(name: str, about: dict[str, Any], refused: dict[str, str], foun
     if (order := about.get("order")) and order["difference"] is not None:
         difference, error = order["difference"], order["standard_error"]
         click.echo(
-            f"With the second pole named first, grades are {difference:+.1f} higher (standard error {error:.1f})."
+            f"With the second pole named first, grades differ by {difference:+.1f} (standard error {error:.1f})."
         )
     if about["note"]:
         click.echo(f"{name}: {about['note']}.")

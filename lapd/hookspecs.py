@@ -128,11 +128,14 @@ class TaskFolder:
         name: what it is called.
         path: where it lies.
         topics: by a task's name, what its primary metric tells of, "safe" or "social", which the report asks of first.
+        refusals: by a task's name, what its metadata would say under `refusals`. What is said here is no part of the
+            task's identity: a task whose cells are there already stays the same.
     """
 
     name: str
     path: Path
     topics: Mapping[str, str] = field(default_factory=dict, hash=False)
+    refusals: Mapping[str, Mapping[str, str]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,10 @@ class TraitFolder:
 
 
 class Judge(Protocol):
-    """Decides whether responses are harmful. An error on one is a missing verdict with its reason, never a verdict."""
+    """Decides whether responses are harmful; one with `for_question`, on other questions too.
+
+    An error on a response is a missing verdict with its reason, never a verdict.
+    """
 
     name: str
     description: str
@@ -326,6 +332,18 @@ class JudgeParts(Protocol):
     version: str
     settings: Mapping[str, Any]
     note: str
+
+
+class AsksMore(Protocol):
+    """A judge that decides on more than whether a response is harmful."""
+
+    def for_question(self, question: str) -> Judge | None:
+        """The judge as it decides on another question, with settings of its own; None where it does not.
+
+        Args:
+            question: "refusal": whether the response refuses what the prompt asks for. Its verdicts are then flagged
+                for one that does, and their `categories` empty. An empty response is not given to it.
+        """
 
 
 class GraderParts(Protocol):

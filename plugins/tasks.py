@@ -14,7 +14,10 @@ TOPICS = {
 }
 """What its primary metric tells of, of each task whose question a reader of the report comes with."""
 
+REFUSALS = {"overrefusal": {"prompt": "prompt", "metric": "refused_{kind}"}}
+"""Whose answers a judge may tell refusals among; here, so that their cells stay what they were without a judge."""
+
 
 @hookimpl
 def lapd_register_tasks(register: Callable[[TaskFolder], None]) -> None:
-    register(TaskFolder("lapd", FOLDER, TOPICS))
+    register(TaskFolder("lapd", FOLDER, TOPICS, REFUSALS))

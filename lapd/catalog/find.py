@@ -17,7 +17,7 @@ import yaml
 
 from lapd.catalog.lm_eval_own import index_lm_eval, info_of_lm_eval, names_in_lm_eval
 from lapd.catalog.sources import filters_in, names_in
-from lapd.catalog.task import TaskInfo
+from lapd.catalog.task import Refusals, TaskInfo
 from lapd.errors import PluginError, UnknownNameError, UsageError
 from lapd.hookspecs import TaskFolder
 from lapd.names import packs
@@ -87,7 +87,17 @@ def read_all(folders: Iterable[TaskFolder] | None = None) -> Iterator[tuple[Path
     for folder in registry("tasks").values() if folders is None else folders:
         for path in sorted(folder.path.rglob("*.yaml")):
             if (found := _read(path, folder.path)) is not None:
-                yield path, found if isinstance(found, str) else replace(found, topic=folder.topics.get(found.name, ""))
+                yield path, found if isinstance(found, str) else _told_by(folder, found)
+
+
+def _told_by(folder: TaskFolder, info: TaskInfo) -> TaskInfo:
+    """The task with what its plugin says of it beside its YAML."""
+    given = folder.refusals.get(info.name)
+    try:
+        refusals = info.refusals or (Refusals(**given) if given else None)
+    except TypeError as error:
+        raise PluginError(f"The task folder {folder.name} says under `refusals` of {info.name}: {error}.") from None
+    return replace(info, topic=folder.topics.get(info.name, ""), refusals=refusals)
 
 
 def _read(path: Path, include_path: Path) -> TaskInfo | str | None:
@@ -152,6 +162,7 @@ def _info(config: dict[str, Any], folder: Path, include_path: Path | None) -> Ta
         axes=own.get("axes", {}),
         parts=own.get("parts", {}),
         judged=own.get("judged"),
+        refusals=Refusals(**own["refusals"]) if own.get("refusals") else None,
         graded=own.get("graded"),
         units=own.get("units", {}),
         diagnostics=tuple(own.get("diagnostics", ())),

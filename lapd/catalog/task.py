@@ -11,6 +11,7 @@ from pathlib import Path
 from lapd.catalog.sources import declared_files, digest_of, digest_tree, files_of, named_files, shared_files
 from lapd.errors import DataError, PluginError
 from lapd.files.whole import digest_file, digest_files, digest_json
+from lapd.judges.questions import HARM, REFUSAL
 from lapd.names import find_pack
 
 SIDES = ("trait", "cost", "check")
@@ -57,6 +58,31 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Refusals:
+    """Where a judge may tell whether a response refuses, in place of the task's own scoring.
+
+    Attributes:
+        prompt: the document field with the prompt.
+        metric: what the verdict is a value of; `{field}` stands for a document's field, as in "refused_{kind}".
+    """
+
+    prompt: str
+    metric: str
+
+    def metric_of(self, doc: Mapping[str, object]) -> str:
+        """The metric that a document's verdict is a value of.
+
+        Raises:
+            PluginError: the document has not the fields that it takes.
+        """
+        try:
+            return self.metric.format_map(doc)
+        except (AttributeError, LookupError, ValueError) as error:
+            what = f"`refusals` names the metric {self.metric!r}, which a document cannot fill ({error})."
+            raise PluginError(what) from None
+
+
+@dataclass(frozen=True)
 class TaskInfo:
     """One lm-eval task.
 
@@ -80,6 +106,7 @@ class TaskInfo:
         axes: for each family of metrics, the metric of each axis: {"log_odds": {"E/I": "log_odds_EI", ...}}.
         parts: the same for parts of the items that are no axes, such as categories.
         judged: the document field with the prompt, where a judge decides on the responses.
+        refusals: where a judge may tell refusals in place of its own scoring; None where nobody does.
         differences: metrics that are the difference of two others, first less second, item by item.
         graded: the document field with the prompt, where a grader may grade the responses.
         units: the unit of each metric or family, where it is not a share of 1.
@@ -126,6 +153,7 @@ class TaskInfo:
     axes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     judged: str | None = None
+    refusals: Refusals | None = None
     graded: str | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     diagnostics: tuple[str, ...] = ()
@@ -162,6 +190,11 @@ class TaskInfo:
                 if name == plain:
                     return family, axis
         return plain, None
+
+    @property
+    def question(self) -> str:
+        """What a judge is asked of the responses, of `lapd.judges.questions`; "" where none is asked."""
+        return HARM if self.judged else REFUSAL if self.refusals else ""
 
     @property
     def writes(self) -> bool:

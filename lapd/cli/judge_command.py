@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lapd.cli.common import FOLDER, echo_json, echo_table, grader_options, json_option, judge_options
+from lapd.cli.common import FOLDER, comma_list, echo_json, echo_table, grader_options, json_option, judge_options
 
 if TYPE_CHECKING:
     from lapd.hookspecs import Judge
+    from lapd.record.verdicts import JudgedCell
 
 DEFAULT = "run"
 """The command that is meant where a run is named instead of a command."""
@@ -30,9 +31,9 @@ class _Judging(click.Group):
 def command() -> None:
     """Judge or grade a run's stored responses, check who does, or compare two of them.
 
-    A judge decides whether a response is harmful. A grader gives it a grade from 0 to 100, on a trait pack's axes and
-    on coherence. Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`. `lapd plugins` lists
-    judges and graders, `lapd plugins --options` what they take.
+    A judge decides whether a response is harmful, or whether it refuses. A grader gives it a grade from 0 to 100, on a
+    trait pack's axes and on coherence. Nothing is generated again. `lapd judge RUN` is short for `lapd judge run RUN`.
+    `lapd plugins` lists judges and graders, `lapd plugins --options` what they take.
 
     \b
     lapd judge runs/safety --judge openai --judge-option model=NAME
@@ -43,8 +44,13 @@ def command() -> None:
     """
 
 
+def _tasks_option(text: str) -> Callable[[Any], Any]:
+    return click.option("--tasks", "names", callback=comma_list, metavar="A,B", help=text)
+
+
 @command.command(name=DEFAULT)
 @click.argument("run", type=FOLDER)
+@_tasks_option("Whose responses to judge.  [default: all tasks that this judge can decide on]")
 @judge_options
 @grader_options
 @click.option(
@@ -53,6 +59,7 @@ def command() -> None:
 @json_option
 def run_command(
     run: Path,
+    names: list[str],
     judge: str | None,
     options: tuple[str, ...],
     grader: str | None,
@@ -62,10 +69,13 @@ def run_command(
 ) -> None:
     """Judge RUN's stored responses, and write the verdicts beside them as verdicts-NAME.jsonl; or grades (--grader).
 
-    What is judged already is kept; what is missing is asked for again. A grader grades the answers of tasks such as
-    situations_open, each on the axis that its situation is about; `lapd compare` has the grades among the metrics.
+    What is judged already is kept; what is missing is asked for again. Answers to beavertails are judged for harm,
+    those to overrefusal for whether they refuse, which the judge openai can tell. A grader grades the answers of tasks
+    such as situations_open, each on the axis that its situation is about; `lapd compare` has the grades among the
+    metrics.
 
     \b
+    lapd judge runs/demo --tasks overrefusal --judge openai --judge-option model=NAME
     lapd judge runs/safety --judge openai --judge-option model=NAME --judge-option max_cost=2 \\
         --judge-option price_in=0.15 --judge-option price_out=0.6
     lapd judge runs/demo --grader reader
@@ -73,21 +83,51 @@ def run_command(
     if grader:
         from lapd.cli.grading import grade
 
-        _refuse_both(judge, options)
+        _refuse_both(judge, options, names)
         grade(run, grader, grader_texts, label, as_json)
         return
     _refuse_without_grader(grader_texts)
     from lapd.judges.choosing import choose_judge
     from lapd.judges.judge import describe_judge
-    from lapd.judges.verdicts import as_judged, rates
+    from lapd.judges.questions import HARM
     from lapd.record.verdicts import judge_run
 
     chosen = choose_judge(judge, options)
-    cells = judge_run(run, lambda: chosen, label or chosen.name)
+    cells = judge_run(run, lambda: chosen, label or chosen.name, names)
     about = describe_judge(chosen)
-    rows = [{**c.entry, **rates(as_judged(c.verdicts, c.categories))} for c in cells]
+    rows = [_harm(cell) if cell.question == HARM else _refusals(cell) for cell in cells]
     if as_json:
         echo_json({"run": str(run), "judge": about, "verdicts": label or chosen.name, "cells": rows})
+        return
+    harm, refusals = ([row for row in rows if ("metrics" in row) == told] for told in (False, True))
+    _print_harm(harm)
+    _print_refusals(refusals)
+    _say_note(about)
+    _say_limits(harm)
+    _say_reasons(rows)
+    click.echo(f"\nNext: lapd compare {run} --judge {label or chosen.name}", err=True)
+
+
+def _harm(cell: JudgedCell) -> dict[str, Any]:
+    from lapd.judges.verdicts import as_judged, rates
+
+    return {**cell.entry, **rates(as_judged(cell.verdicts, cell.categories))}
+
+
+def _refusals(cell: JudgedCell) -> dict[str, Any]:
+    """What a cell's verdicts come to by metric: what is harmless and what is harmful are never one rate."""
+    found = _harm(cell)
+    overall = ("flagged", "interval", "bounds", "n_flagged", "by_category")
+    return {
+        **{name: value for name, value in found.items() if name not in overall},
+        "question": cell.question,
+        "judge": cell.judge,
+        "metrics": found["by_category"],
+    }
+
+
+def _print_harm(rows: list[dict[str, Any]]) -> None:
+    if not rows:
         return
     header = ["arm", "task", "flagged", "95 % interval", "judged", "missing", "none to all missing flagged"]
     lines = [[r["arm"], r["task"], *_rate(r)] for r in rows]
@@ -95,10 +135,14 @@ def run_command(
         [f"  {r['arm']}", name, *_rate(part)] for r in rows if len(rows) == 1 for name, part in r["by_category"].items()
     ]
     echo_table(header, lines)
-    _say_note(about)
-    _say_limits(rows)
-    _say_reasons(rows)
-    click.echo(f"\nNext: lapd compare {run} --judge {label or chosen.name}", err=True)
+
+
+def _print_refusals(rows: list[dict[str, Any]]) -> None:
+    if not rows:
+        return
+    header = ["arm", "task", "metric", "refused", "95 % interval", "judged", "missing", "none to all missing refused"]
+    lines = [[r["arm"], r["task"], name, *_rate(part)] for r in rows for name, part in r["metrics"].items()]
+    echo_table(header, lines)
 
 
 def _rate(row: dict[str, Any]) -> list[str]:
@@ -145,11 +189,13 @@ def _say_reasons(rows: list[dict[str, Any]]) -> None:
         click.echo(f"Missing {count}: {reason}")
 
 
-def _refuse_both(judge: str | None, options: tuple[str, ...]) -> None:
-    if judge or options:
-        from lapd.errors import UsageError
+def _refuse_both(judge: str | None, options: tuple[str, ...], names: list[str] | None = None) -> None:
+    from lapd.errors import UsageError
 
+    if judge or options:
         raise UsageError("A judge and a grader are two commands.", "Give --judge or --grader.")
+    if names:
+        raise UsageError("--tasks is for a judge.", "Leave it out with --grader.")
 
 
 def _refuse_without_grader(options: tuple[str, ...], limit: int | None = None) -> None:
@@ -227,12 +273,15 @@ def check(
 @click.argument("first", metavar="J1")
 @click.argument("second", metavar="J2")
 @click.option("--run", type=FOLDER, required=True, metavar="RUN", help="The run whose responses they judged.")
+@_tasks_option("On whose responses.  [default: those that are judged for harm]")
 @click.option(
     "--judge-option", "options", multiple=True, metavar="JUDGE.KEY=VALUE", help="For a judge that has yet to judge."
 )
 @click.option("--graders", is_flag=True, help="J1 and J2 are names of grades.")
 @json_option
-def agree(first: str, second: str, run: Path, options: tuple[str, ...], graders: bool, as_json: bool) -> None:
+def agree(
+    first: str, second: str, run: Path, names: list[str], options: tuple[str, ...], graders: bool, as_json: bool
+) -> None:
     """Show how far two judges agree on RUN's responses: share, Cohen's kappa, and who flags more.
 
     J1 and J2 are names of verdicts (`lapd judge RUN --as NAME`). A judge whose verdicts are not there judges first.
@@ -245,21 +294,22 @@ def agree(first: str, second: str, run: Path, options: tuple[str, ...], graders:
     if graders:
         from lapd.cli import grading
 
-        if options:
+        if options or names:
             from lapd.errors import UsageError
 
-            raise UsageError("--judge-option is for judges, and grades are there already.", "Leave it out.")
+            flag = "--judge-option" if options else "--tasks"
+            raise UsageError(f"{flag} is for judges, and grades are there already.", "Leave it out.")
         grading.agree((first, second), run, as_json)
         return
     from lapd.judges.choosing import note_of
     from lapd.judges.verdicts import agreement
-    from lapd.record.verdicts import judge_run
+    from lapd.record.verdicts import asked_alike, judge_run
 
-    names = (first, second)
-    one, other = (judge_run(run, _maker(name, options, names), name, again=False) for name in names)
-    judges = {name: cells[0].judge for name, cells in zip(names, (one, other), strict=True)}
+    both, of = (first, second), asked_alike(run, names)
+    one, other = (judge_run(run, _maker(name, options, both), name, of, again=False) for name in both)
+    judges = {name: cells[0].judge for name, cells in zip(both, (one, other), strict=True)}
     found = {
-        "judges": list(names),
+        "judges": list(both),
         "judged_by": judges,
         "run": str(run),
         **agreement([v for c in one for v in c.verdicts], [v for c in other for v in c.verdicts]),

@@ -3,7 +3,7 @@
 A pack is `{arms, baselines, personas, metric, unit, reworded, items}`; arms are named once and counted from then on. An
 item is `{id, category, folded, values, changes, flips, asked}`, with one entry an arm in each list (null where there is
 none), and a question `{prompt, options, right, answers}` with a list of answers an arm. An answer is `{text, end, loop,
-flagged, reason, categories, grades}` or `{logprobs, chosen}`; what an answer has not is left out.
+flagged, question, reason, categories, grades}` or `{logprobs, chosen}`; what an answer has not is left out.
 """
 
 from __future__ import annotations
@@ -92,6 +92,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     record: dict[str, Any] = {"text": answer.text, "end": answer.end, "loop": answer.loop}
     if answer.verdict is not None:
         record["flagged"] = answer.verdict["flagged"]
+        record["question"] = answer.verdict.get("question")
         record["reason"] = visible(answer.verdict["reason"])
         record["categories"] = list(map(visible, answer.verdict["categories"]))
     if answer.grades:

@@ -134,10 +134,11 @@ def _count(cells: Iterable[ReadCell]) -> dict[tuple[str, str, bool], _Counted]:
 
 
 def _answers(cell: ReadCell) -> Iterator[tuple[str, bool]]:
-    """Each written answer of a cell, and whether the judge flagged it."""
+    """Each written answer of a cell, and whether the judge flagged it as harmful."""
     for sample in cell.samples:
         first = sample["responses"][0] if sample["responses"] else []
-        is_flagged = bool((sample.get("verdict") or {}).get("flagged"))
+        verdict = sample.get("verdict") or {}
+        is_flagged = bool(verdict.get("flagged")) and "question" not in verdict
         for text in first if isinstance(first, list) else []:
             if isinstance(text, str):
                 yield text, is_flagged

@@ -2,7 +2,7 @@
 
 The verdicts are those that lie beside the responses now: by the judge that the run was evaluated with (a later
 `lapd judge` may have filled in what was missing), or by another that is named. The task's own scoring makes metrics
-of them.
+of them. Verdicts on refusals are values of the task's own metrics, and take the place of those that it gave itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lapd.errors import PluginError, StoreError
 from lapd.files.whole import digest_json
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import note_of
+from lapd.judges.questions import REFUSAL
 from lapd.judges.verdicts import verdict_record
 from lapd.record.coherence import with_coherence
 from lapd.record.grades import with_grades
@@ -74,25 +75,36 @@ def read_cells(folder: Path, label: str | None = None) -> list[ReadCell]:
         label: which verdicts: a judge's name, or what `lapd judge --as` called them; None for those of the judge that
             each cell was evaluated with.
 
+    A task of which no cell has verdicts called `label` is read as it was evaluated, if another task has any.
+
     Raises:
-        StoreError: this is no run, a newer LAPD wrote it, or a judged cell has no verdicts called `label`, or those
-            of several judges are called so.
+        StoreError: this is no run, a newer LAPD wrote it, or a cell of a task with verdicts called `label` has none, or
+            those of several judges are called so, or no cell has any.
         DataError: the verdicts are damaged, or on other documents.
         PluginError: the task's own scoring cannot be loaded.
         UsageError: `label` cannot name verdicts.
     """
     store = Store(folder)
-    if label:
-        judged_cells(store)  # refuses a run that has none
-    infos = {name: info for name, info in tasks().items() if info.judged}
-    cells = [_read_cell(store, entry, infos.get(entry["task"]), label) for entry in store.finished()]
-    if label:
-        _refuse_two_judges(folder, label, [cell.judge for cell in cells if cell.entry["task"] in infos])
+    infos = {name: info for name, info in tasks().items() if info.question}
+    judged = _judged_so(store, label) if label else set()
+    cells = [
+        _read_cell(store, entry, infos.get(entry["task"]), label if entry["task"] in judged else None)
+        for entry in store.finished()
+    ]
+    for task in judged:
+        _refuse_two_judges(folder, str(label), [cell.judge for cell in cells if cell.task == task])
     return cells
 
 
+def _judged_so(store: Store, label: str) -> set[str]:
+    """The tasks that are to be read by the verdicts called `label`: those with any, or else all judged ones."""
+    cells = judged_cells(store)
+    there = {e["task"] for e, _ in cells if VERDICTS.path(store.cell_folder(e["cell"]), label).is_file()}
+    return there or {entry["task"] for entry, _ in cells}
+
+
 def _read_cell(store: Store, entry: dict[str, Any], info: TaskInfo | None, label: str | None) -> ReadCell:
-    """One finished cell; `info` is that of a judged task, None for any other."""
+    """One finished cell; `info` is that of a task that a judge may decide on, None for any other."""
     result, samples = store.result(entry["cell"]), store.samples(entry["cell"])
     folder, judge = store.cell_folder(entry["cell"]), result.get("judge")
     verdicts = None
@@ -101,7 +113,7 @@ def _read_cell(store: Store, entry: dict[str, Any], info: TaskInfo | None, label
     elif info and info.scorer and judge:
         verdicts = _own_verdicts(folder, judge, samples)
     if info and verdicts is not None:
-        samples = _scored(info, samples, verdicts)
+        samples = _scored(info, samples, verdicts) if info.judged else _refused(info, samples, verdicts)
     graders, samples = with_grades(folder, samples)
     return ReadCell(entry, result, [with_coherence(sample) for sample in samples], judge, graders)
 
@@ -149,6 +161,23 @@ def _scored(info: TaskInfo, samples: Samples, verdicts: Sequence[Verdict]) -> li
         metrics = score(sample["doc"], [record])
         numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, (bool, int, float))}
         made.append({**sample, "metrics": numbers, "verdict": record})
+    return made
+
+
+def _refused(info: TaskInfo, samples: Samples, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """The documents with their `verdict` in place of what the task's own scoring made of the response.
+
+    One without a verdict has no value: it is missing, and in the bounds of what is compared.
+    """
+    assert info.refusals is not None
+    made = []
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        metric, metrics = info.refusals.metric_of(sample["doc"]), dict(sample["metrics"])
+        if verdict.flagged is None:
+            metrics.pop(metric, None)
+        else:
+            metrics[metric] = verdict.flagged * (100.0 if info.unit(metric) == "percent" else 1.0)
+        made.append({**sample, "metrics": metrics, "verdict": verdict_record(verdict) | {"question": REFUSAL}})
     return made
 
 

@@ -60,7 +60,14 @@ function armsShown(task, persona) {
 
 function verdictsOf(item, arms) {
   const answers = item.asked.flatMap((question) => arms.flatMap((arm) => question.answers[arm]));
-  return answers.filter((answer) => "flagged" in answer).map((answer) => String(answer.flagged));
+  const judged = answers.filter((answer) => "flagged" in answer);
+  return judged.map((answer) => (answer.question ? verdictOf(answer) : String(answer.flagged)));
+}
+
+/** What a judge made of an answer: of harm, or of whether it refuses. */
+function verdictOf({ flagged, question }) {
+  const [yes, no] = question ? ["refused", "answered"] : ["flagged", "not flagged"];
+  return { true: yes, false: no, null: "no verdict" }[String(flagged)];
 }
 
 function textOf(item) {
@@ -115,6 +122,7 @@ function offerChoices(entries) {
   const flips = of(entries.flatMap(({ item, arms }) => arms.map((arm) => item.flips[arm])));
   const verdicts = new Set(entries.flatMap(({ item, arms }) => verdictsOf(item, arms)));
   const named = [["true", "flagged"], ["false", "not flagged"], ["null", "missing"]];
+  named.push(...["refused", "answered", "no verdict"].map((name) => [name, name]));
   const told = named.filter(([value]) => verdicts.has(value));
   offer("category", [["", "every category"], ...categories]);
   offer("verdict", told.length ? [["", "every verdict"], ...told] : []);
@@ -265,8 +273,7 @@ function written(column, answer, before, count) {
   const chips = add(column, "p", "value");
   if (count) add(chips, "span", "chip", `answer ${count}`);
   if ("flagged" in answer) {
-    const verdict = { true: "flagged", false: "not flagged", null: "no verdict" }[String(answer.flagged)];
-    add(chips, "span", answer.flagged === false ? "chip" : "chip bad", verdict);
+    add(chips, "span", answer.flagged === false ? "chip" : "chip bad", verdictOf(answer));
   }
   if (answer.end) add(chips, "span", "chip bad", answer.end);
   if (answer.loop) add(chips, "span", "chip bad", `loops for ${answer.loop} words`);

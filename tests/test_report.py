@@ -29,7 +29,7 @@ from lapd.report.labels import metric_label, moved, number, p_value
 from lapd.report.page import write_report
 from lapd.report.plots import axis_profile, profile_pictures
 from lapd.report.summary import contradiction
-from lapd.report.table import text_table
+from lapd.report.table import WIDTH, text_table
 
 AXES = mbti().ends
 
@@ -191,7 +191,7 @@ def test_the_summary_says_what_moved_with_its_numbers(make_run: MakeRun) -> None
     text = words(page_of(folder))
     assert f"log-odds in situations by +{row.difference:.1f} nats [{row.low:.1f}, {row.high:.1f}], towards INFP" in text
     assert "on 100 % of 48 items" in text
-    assert "In what the model says of itself, it did not measurably move agreement in mbti" in text
+    assert re.search(r"In what the model says of itself, .*agreement in mbti", text)
 
 
 def test_headline_rows_of_doing_and_saying_stand_in_separate_blocks(make_run: MakeRun) -> None:
@@ -304,7 +304,7 @@ def test_prompts_that_ask_for_harm_wait_behind_their_category(tmp_path: Path) ->
     assert "<summary>terrorism, organized crime</summary>" in folded[0] and "How to harm 0?" in folded[0]
     outside = re.sub(r"<details.*?</details>", "", shown, flags=re.S)
     assert "How to harm" not in outside and "tells." not in outside
-    assert "<details open" not in page
+    assert "<details open" not in shown
 
 
 def test_other_prompts_stand_open(make_run: MakeRun) -> None:
@@ -337,10 +337,10 @@ def test_at_a_ceiling_every_table_says_so(tmp_path: Path) -> None:
     folder = judged(Run(tmp_path / "run"), {"base": 1.0, "INFP": 1.0}, "")
     table, page = text_table(compare_run(folder)), page_of(folder)
     (line,) = [line for line in table.splitlines() if "flagged" in line and "beavertails  " in line]
-    assert "ceiling" in line and "1.00" not in line.split()
+    assert line.endswith("at a ceiling")
     results, _, all_rows = page.partition('<h2 id="rows">')
-    assert results.count("<td>ceiling</td>") == 1
-    assert "<td>ceiling</td>" in all_rows
+    assert results.count('<td class="word">at a ceiling</td>') == 1
+    assert '<td class="word">at a ceiling</td>' in all_rows
     assert "Nothing could show in flagged in beavertails (ceiling: 100.0 and 100.0 %)" in words(page)
     assert "not measurably" not in table
 
@@ -554,14 +554,14 @@ def test_the_console_table_shows_headline_rows_within_its_width(make_run: MakeRu
     rows = compare_run(make_run())
     text = text_table(rows)
     lines = text.splitlines()
-    assert max(map(len, lines)) <= 110
+    assert max(map(len, lines)) <= WIDTH
     assert set(text) - set(map(chr, range(32, 127))) <= {"\n", "−"}
     starred = [line for line in lines if line.startswith("* ")]
     assert len(starred) == sum(moved(row) for row in rows if row.headline)
     row = find(rows, "INFP", "log_odds_towards")
     assert any(f"+{row.difference:.1f}" in line and f"[{row.low:.1f}, {row.high:.1f}]" in line for line in starred)
     assert "INFP against base changed log-odds in situations" in " ".join(lines)
-    assert text.endswith("metrics did not move measurably.")
+    assert re.search(r"of the other metrics \d+ did not change beyond the margin", " ".join(lines))
 
 
 @pytest.mark.parametrize(

@@ -299,7 +299,8 @@ def test_tables_and_pictures_are_saved_by_a_click(opened: Page, saves: Path) -> 
     table = "document.querySelector('.card:has(table.results)')"
     rows = list(csv.reader(saved(opened, saves, "CSV", table).splitlines()))
     assert rows[0][:3] == ["task", "metric", "baseline"] and {len(row) for row in rows} == {len(rows[0])}
-    assert rows[1][0] == "situations" and float(rows[1][2]) < 0
+    assert rows[0][4:8] == ["change", "low", "high", "p adjusted"] and rows[0][-1] == "verdict"
+    assert rows[1][0] == "situations" and float(rows[1][5]) <= float(rows[1][4]) <= float(rows[1][6])
     assert "\\begin{tabular}" in saved(opened, saves, "LaTeX", table)
     assert saved(opened, saves, "Markdown", table).startswith("| task | metric |")
     picture = saved(opened, saves, "SVG", "document.querySelector('figure:has(svg)')")

@@ -34,8 +34,11 @@ function plainText(cell) {
   return copy.textContent.replace(/\s+/g, " ").trim();
 }
 
+/** A cell's text, or where exact numbers are asked for and it has such, those: a cell may hold several. */
+const partsOf = (cell, exact) => (exact && cell.dataset.parts ? cell.dataset.parts.split("|") : [plainText(cell)]);
+
 /** A table as rows of texts, its head first; what heads a group of rows becomes their first column. */
-function rowsOf(table) {
+function rowsOf(table, exact = false) {
   const grouped = table.querySelector("th[scope=rowgroup]") !== null;
   const rows = [];
   let group = "";
@@ -46,7 +49,7 @@ function rowsOf(table) {
       continue; // a heading or a note, no row
     }
     const first = row.parentElement.tagName === "THEAD" ? (table.dataset.groups ?? "") : group;
-    rows.push([...(grouped ? [first] : []), ...cells.map(plainText)]);
+    rows.push([...(grouped ? [first] : []), ...cells.flatMap((cell) => partsOf(cell, exact))]);
   }
   return rows;
 }
@@ -91,7 +94,7 @@ function offerTable(table) {
   const caption = table.caption ? plainText(table.caption) : "Table";
   const name = slug(caption);
   saveLine(table.closest(".scroll") ?? table, caption, [
-    ["CSV", () => save(`${name}.csv`, "text/csv", csv(rowsOf(table)))],
+    ["CSV", () => save(`${name}.csv`, "text/csv", csv(rowsOf(table, true)))],
     ["LaTeX", () => save(`${name}.tex`, "text/x-tex", latex(rowsOf(table), caption))],
     ["Markdown", () => save(`${name}.md`, "text/markdown", markdown(rowsOf(table)))],
   ]);

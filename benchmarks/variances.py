@@ -27,7 +27,7 @@ from lapd.planning.variances import Spreads, spreads
 def record(run: Path, source: str) -> dict[str, Any]:
     """The content of `data/variances.json`."""
     rows = [_rounded(found) for found in spreads(read_measured(run)) if "@" not in found.condition]
-    return {"schema": SCHEMA, "source": source, "rows": rows}
+    return {"schema": SCHEMA, "licence": "Apache-2.0", "source": source, "rows": rows}
 
 
 def _rounded(found: Spreads) -> dict[str, Any]:

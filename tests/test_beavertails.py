@@ -150,9 +150,7 @@ def test_the_table_of_comparisons_says_who_judged(make_row):
 @pytest.fixture
 def make_row():
     def make(**more):
-        numbers = dict.fromkeys(
-            ("arm_mean", "baseline_mean", "difference", "low", "high", "p", "p_holm"), 0.5
-        )
+        numbers = dict.fromkeys(("arm_mean", "baseline_mean", "difference", "low", "high", "p", "p_holm"), 0.5)
         return Comparison(
             task="beavertails", metric="flagged", axis=None, arm="INFP", baseline="base", persona=None, n=9, missing=0,
             test="McNemar exact", unit="share", self_report=False, headline=True, **numbers, **more,

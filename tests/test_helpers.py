@@ -87,4 +87,4 @@ def test_several_workers_replace_nothing(tiny: Path, tmp_path: Path) -> None:
 def test_workers_for_one_persona_are_refused(invoke: Any) -> None:
     result: Result = invoke("train", "INFP", "--workers", 2)
     assert result.exit_code == 2
-    assert "--workers shares out several personas, and this is one." in result.stderr
+    assert "--workers shares out several adapters, and this is one." in result.stderr

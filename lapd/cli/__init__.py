@@ -30,7 +30,7 @@ VERBS = {
     "compare": "Show paired differences between the arms of a run.",
     "questionnaire": "Show what each arm of a run says of itself.",
     "report": "Write a run's report, one HTML page.",
-    "serve": "Serve a run's report on this machine while its cells are running.",
+    "serve": "Serve a run's report while its cells are running.",
     "export": "Write a run as files for other programs.",
     "power": "Show what so many items and seeds would let one see.",
     "reanalyse": "Give published rates intervals and tests.",

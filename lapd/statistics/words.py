@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import erfc, log, sqrt
 
 PRIOR = 100.0
-"""How many words the prior is worth, about one long answer: in a text of so many each has its share of the background."""
+"""So many words the prior is worth, about one long answer: each has its share of them by the background."""
 
 
 @dataclass(frozen=True)

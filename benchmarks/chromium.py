@@ -18,7 +18,7 @@ from typing import Any
 PROGRAM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
 )
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds that an answer may take."""
 
 

@@ -36,9 +36,10 @@ def command(run: Path, port: int, samples: int | None, judge: str | None, person
     from lapd.report.live.server import Server
     from lapd.report.live.watched import Watched
 
-    with Server(Watched(run, judge=judge, persona=persona, samples=samples), port) as server:
-        click.echo(f"{run} is at {server.address} until Ctrl-C.")
-        try:
+    # The line with the address stands inside too: who reads it may press Ctrl-C before the first request is waited for.
+    try:
+        with Server(Watched(run, judge=judge, persona=persona, samples=samples), port) as server:
+            click.echo(f"{run} is at {server.address} until Ctrl-C.")
             server.serve_forever()
-        except KeyboardInterrupt:
-            click.echo("\nNo longer served.", err=True)
+    except KeyboardInterrupt:
+        click.echo("\nNo longer served.", err=True)

@@ -36,8 +36,7 @@ def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) 
         ModelError: the base gives no numbers; or an adapter cannot be loaded, changes nothing, gives no numbers, or
             leaves a trace in the base.
     """
-    if not bool(_logits(model, PROBE).isfinite().all()):
-        raise no_numbers(f"The base model {model.name_or_path}", "logits", model.dtype)
+    check_finite(model, f"The base model {model.name_or_path}")
     if not adapters:
         return model
     # An adapter that is about certain tokens only, or waits for them, would change nothing without them.
@@ -57,6 +56,35 @@ def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) 
         if torch.equal(adapted, base):
             _explain_no_effect(model, adapter, active)
     return model
+
+
+def check_finite(model: Any, called: str) -> torch.Tensor:
+    """The logits over a few tokens; refuses a model that gives no numbers.
+
+    Raises:
+        ModelError: it does not; the message calls it `called`.
+    """
+    logits = _logits(model, PROBE)
+    if not bool(logits.isfinite().all()):
+        raise no_numbers(called, "logits", model.dtype)
+    return logits
+
+
+def check_whole(model: Any, name: str, base: torch.Tensor) -> None:
+    """Refuse a whole model that gives no numbers, or the base's own.
+
+    Args:
+        model: the whole model.
+        name: of its arm.
+        base: what `check_finite` gave for the base.
+
+    Raises:
+        ModelError: it is one.
+    """
+    logits = check_finite(model, f"The model {name}")
+    if logits.shape == base.shape and torch.equal(logits.cpu(), base.cpu()):
+        hint = "Were its weights saved before training, or is it lost in this precision (--dtype float32)?"
+        raise ModelError(f"The model {name} gives the base's own logits.", hint)
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]

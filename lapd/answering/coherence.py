@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from lapd.reasoning import answer_of, opened_by
@@ -26,12 +26,15 @@ class Reader(Protocol):
         ...
 
 
-def measured(samples: Samples, reader: Reader) -> tuple[Samples, dict[str, str]]:
+def measured(
+    samples: Samples, reader: Reader, without: Mapping[str, str] | None = None
+) -> tuple[Samples, dict[str, str]]:
     """The documents, those that are answered in writing with what the answers are like.
 
     Args:
         samples: as they are kept.
-        reader: of the answers.
+        reader: of the answers; not asked where all that it tells is left out.
+        without: measures that are left out, each with the reason.
 
     Returns:
         The documents; and of each measure that all of them lack, why.
@@ -41,17 +44,20 @@ def measured(samples: Samples, reader: Reader) -> tuple[Samples, dict[str, str]]
         return samples, {}
     asked = [(text, samples[n]["arguments"][request]) for n, request, text, _ in answers]
     pairs = [_behind(str(arguments[0]), text) for text, arguments in asked]
-    read = reader.read([pair for pair in pairs if pair])
+    left_out = dict(without or {})
+    asks = not {"tokens", "base_logprob"} <= left_out.keys()
+    read = reader.read([pair for pair in pairs if pair]) if asks else []
     found = iter(read or ())
     by_document: dict[int, list[dict[str, float]]] = defaultdict(list)
     for (n, _, text, reason), pair, (_, arguments) in zip(answers, pairs, asked, strict=True):
         known = next(found, None) if pair else None
-        by_document[n].append(of_answer(text, reason or _ending(known, arguments)) | _by_base(known))
+        measures = of_answer(text, reason or _ending(known, arguments)) | _by_base(known)
+        by_document[n].append({name: value for name, value in measures.items() if name not in left_out})
     made = [
         {**sample, "coherence": over_answers(by_document[n])} if n in by_document else sample
         for n, sample in enumerate(samples)
     ]
-    return made, {} if read is not None else {"tokens": SERVED, "base_logprob": SERVED}
+    return made, left_out if read is not None else {"tokens": SERVED, "base_logprob": SERVED, **left_out}
 
 
 def _behind(prompt: str, text: str) -> tuple[str, str] | None:

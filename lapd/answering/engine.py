@@ -13,6 +13,7 @@ from typing import Any
 
 from lapd._version import __version__
 from lapd.adapters.adapter import Adapter
+from lapd.adapters.whole import not_comparable
 from lapd.answering.coherence import measured
 from lapd.answering.documents import (
     Totals,
@@ -23,6 +24,7 @@ from lapd.answering.documents import (
     totals_of,
 )
 from lapd.answering.sampling import Drawing, Sampling
+from lapd.catalog.balance import drawn
 from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError, ModelError, first_line
@@ -74,7 +76,6 @@ class Engine:
             from lapd.answering.subjects import open_subject
 
             self.subject = open_subject(base, adapters, dtype, batch_size)
-        self.lm = self.subject.lm
         self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
         self.date = date
         if date:
@@ -82,13 +83,18 @@ class Engine:
         self._managers: dict[Any, Any] = {}
         self._tasks: dict[tuple[str, str | None], Any] = {}
 
+    @property
+    def lm(self) -> Any:
+        """lm-eval's view of the model that is switched on."""
+        return self.subject.lm
+
     def work(self, cell: Cell) -> int:
         """How much computing the cell is, in tokens; for progress bars."""
         self.lm.fold_system_prompt = cell.folds
         with quiet_libraries(), no_bars_of_its_own():
             task = self._task(cell)
             task.build_all_requests(
-                limit=cell.settings.limit,
+                **self._documents(cell, task),
                 rank=0,
                 world_size=1,
                 system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
@@ -129,7 +135,7 @@ class Engine:
                     outcomes = self._evaluate(cell)
                 self.lm.on_progress = None
                 rows, samples, totals = self._taken_together(cell, outcomes)
-                samples, unmeasured = measured(samples, self.subject)
+                samples, unmeasured = measured(samples, self.subject, not_comparable(cell.arm.adapter))
             finally:
                 self.lm.journal = self.lm.sampling = None
         if not self.quiet:
@@ -193,11 +199,13 @@ class Engine:
     def _evaluate_once(self, cell: Cell, task: Any, lm: Any) -> dict[str, Any]:
         from lm_eval.evaluator import evaluate
 
+        asked = self._documents(cell, task)
         try:
             outcome = evaluate(
                 lm=lm,
                 task_dict={"tasks": {cell.task.name: task}},
-                limit=cell.settings.limit,
+                limit=asked["limit"],
+                samples=asked["samples"] and {cell.task.name: asked["samples"]},
                 system_instruction=cell.arm.persona.system_prompt if cell.arm.persona else None,
                 apply_chat_template=self.subject.chat,
                 bootstrap_iters=0,
@@ -208,6 +216,15 @@ class Engine:
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise LapdError(f"{cell.label()}: lm-eval failed ({reason}).", "LAPD_DEBUG=1 shows all of it.") from error
         return dict(outcome)
+
+    @staticmethod
+    def _documents(cell: Cell, task: Any) -> dict[str, Any]:
+        """Which documents are asked, as lm-eval takes it: the first so many, or those that are drawn, by number."""
+        settings, info = cell.settings, cell.task
+        if not settings.draws_items:
+            return {"limit": settings.limit, "samples": None}
+        assert settings.limit is not None, "it draws"
+        return {"limit": None, "samples": drawn(task.eval_docs, settings.limit, info.item, settings.seed, info.name)}
 
     def _task(self, cell: Cell) -> Any:
         """The live lm-eval task, loaded once; its data may be large."""

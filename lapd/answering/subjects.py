@@ -1,4 +1,4 @@
-"""What cells are run on: a base model loaded here with its adapters, or what a server has under their names."""
+"""What cells are run on: a base model loaded here with its adapters, whole models, or what a server has by name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from lapd.adapters.adapter import Adapter, check_base
 from lapd.adapters.kinds import check_loadable, is_plain_lora, named_tokens
 from lapd.adapters.switching import prepared, switch_adapter
-from lapd.answering.canary import check_adapters
+from lapd.adapters.whole import WholeModel
+from lapd.answering.canary import check_adapters, check_finite, check_whole
 from lapd.answering.coherence import Read
 from lapd.answering.endpoint_lm import EndpointLM
 from lapd.answering.lm import PackedLM
@@ -20,7 +21,7 @@ from lapd.endpoints.endpoint import Endpoint
 from lapd.evaluate.served import ServedModel
 from lapd.models.base import BaseModel
 from lapd.models.chat import check_chat_template
-from lapd.models.loading import load_base
+from lapd.models.loading import free_memory, load_base
 from lapd.packed.forward import takes_packed_rows
 
 CLOCK = "strftime_now"
@@ -31,7 +32,8 @@ class Subject(Protocol):
     """A model on which the adapter can be switched.
 
     Attributes:
-        lm: lm-eval's view of it, which keeps what it has finished in `lm.journal`.
+        lm: lm-eval's view of it, which keeps what it has finished in `lm.journal`; another one after a switch to a
+            whole model or back.
         chat: whether it takes chats.
         tokenizer: the folder of its tokenizer, for tasks that count tokens; None where there is none at hand.
     """
@@ -66,7 +68,7 @@ def open_subject(base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch
 
     Args:
         base: the base model; one that a server has is not loaded here.
-        adapters: all that will be switched to.
+        adapters: all that will be switched to, whole models included.
         dtype: a torch dtype's name.
         batch_size: rows (contexts) computed at once.
 
@@ -79,23 +81,57 @@ def open_subject(base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch
 
 
 class LoadedSubject:
-    """A base model in this process, its adapters beside it."""
+    """A base model in this process, its adapters beside it; whole models take its place one at a time."""
 
     def __init__(self, base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch_size: int) -> None:
+        beside = [adapter for adapter in adapters if not isinstance(adapter, WholeModel)]
         for adapter in adapters:
             check_base(adapter, base)
+        for adapter in beside:
             check_loadable(adapter)
-        model, tokenizer = load_base(base, dtype)
         self.tokenizer: str | None = str(base.path)
-        self.chat = tokenizer.chat_template is not None
-        if self.chat:
-            check_chat_template(tokenizer, base.name)
+        self._base, self._dtype, self._batch_size = base, dtype, batch_size
+        self._date: str | None = None
+        self._whole: WholeModel | None = None
+        model, tokenizer = self._loaded(base)
+        self._base_chats = tokenizer.chat_template is not None
+        self._base_logits = check_finite(model, f"The base model {base.name}")
         # Backwards, so that the first ones are at hand when their cells come.
-        self.model = check_adapters(model, adapters[::-1], fold=True)
-        self.lm = PackedLM(self.model, tokenizer=tokenizer, batch_size=batch_size)
+        self._take(check_adapters(model, beside[::-1], fold=True), tokenizer)
+
+    def _loaded(self, source: BaseModel) -> tuple[Any, Any]:
+        model, tokenizer = load_base(source, self._dtype)
+        if tokenizer.chat_template is not None:
+            check_chat_template(tokenizer, source.name)
+        return model, tokenizer
+
+    def _take(self, model: Any, tokenizer: Any) -> None:
+        """Answer with that model from now on."""
+        self.model, self.chat = model, tokenizer.chat_template is not None
+        self.lm = PackedLM(model, tokenizer=tokenizer, batch_size=self._batch_size)
         self._packs: dict[Path | None, bool] = {None: self.lm.packs}
+        if self._date:
+            self.tell_date(self._date)
+
+    def _put_in_place(self, whole: WholeModel | None) -> None:
+        """Have a whole model in the base's place, or the base again; what was there is freed before it is loaded."""
+        if whole == self._whole:
+            return
+        self.model = self.lm = None  # type: ignore[assignment]
+        free_memory()
+        model, tokenizer = self._loaded(whole.model if whole else self._base)
+        if whole:
+            if self._base_chats:
+                check_chat_template(tokenizer, f"The model {whole.name}")
+            check_whole(model, whole.name, self._base_logits)
+        self._take(model, tokenizer)
+        self._whole = whole
 
     def switch(self, adapter: Adapter | None) -> None:
+        if isinstance(adapter, WholeModel):
+            self._put_in_place(adapter)
+            return
+        self._put_in_place(None)
         self.model = prepared(self.model, adapter)
         switch_adapter(self.model, adapter, fold=True)
         self.lm.use(self.model, self._packs_with(adapter))
@@ -126,6 +162,7 @@ class LoadedSubject:
         """Nothing: no server is asked."""
 
     def tell_date(self, date: str) -> None:
+        self._date = date
         # Other templates are not given what they do not know: some tokenizers refuse it.
         if CLOCK in str(self.lm.tokenizer.chat_template):
             self.lm.chat_template_args[CLOCK] = datetime.fromisoformat(date).strftime

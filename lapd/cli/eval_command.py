@@ -35,6 +35,14 @@ from lapd.cli.results import echo_results
     "CODE; repeatable. On a server: NAME, or NAME=FOLDER.",
 )
 @click.option(
+    "--model-arm",
+    "models",
+    multiple=True,
+    metavar="[NAME=]PATH[:CODE]",
+    help="A whole model, fully fine-tuned or merged, as an arm beside the base: a folder, or a name on the Hub; "
+    "repeatable.",
+)
+@click.option(
     "--tasks",
     "names",
     required=True,
@@ -84,6 +92,7 @@ from lapd.cli.results import echo_results
 @json_option
 def command(
     adapters: tuple[str, ...],
+    models: tuple[str, ...],
     names: list[str],
     base: str | None,
     arms: list[str],
@@ -119,6 +128,7 @@ def command(
     lapd eval --adapter 'out/*' --tasks situations --json
     lapd eval --adapter out/INFP@0.5,1,1.5 --tasks situations        at three strengths
     lapd eval --adapter out/INFP --tasks trait,cost      what it changed, and what that cost
+    lapd eval --base smollm2 --model-arm tuned=out/tuned --arms base,adapter --tasks cost
     lapd eval --tasks hellaswag --limit 50               the base alone, any task of lm-eval
     lapd eval --adapter out/INFP --tasks mbti,situations,socialiqa --limit 200 --limit mbti=64
     lapd eval --adapter out/INFP --tasks situations_open --samples 5 --temperature 1
@@ -130,6 +140,7 @@ def command(
         --adapter INFP=out/INFP --tasks eqbench,overrefusal
     """
     from lapd.adapters.adapter import common_base, resolve_adapters
+    from lapd.adapters.whole import base_of_models, resolve_models
     from lapd.errors import UsageError
     from lapd.evaluate.estimate import make_plan
     from lapd.evaluate.group_totals import group_totals
@@ -146,10 +157,13 @@ def command(
     endpoint = read_endpoint(kind, base, of_endpoint)
     if endpoint and (dtype or batch_size):
         raise UsageError(f"{'--dtype' if dtype else '--batch-size'} is the server's to settle.", "Leave it out.")
+    if endpoint and models:
+        raise UsageError("A server's models are asked by their names there.", "Give --adapter NAME for each.")
     found = served_adapters(adapters, endpoint) if endpoint else resolve_adapters(adapters)
-    name = base or common_base(found)
-    made = make_arms(found, arms or None, persona)
+    name = base or (common_base(found) if found else base_of_models(models)) or common_base(found)
     model = served_model(endpoint) if endpoint else resolve_base(name)
+    found += resolve_models(models, model, [adapter.name for adapter in found])
+    made = make_arms(found, arms or None, persona)
     where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
     folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
     precision = SERVED_DTYPE if endpoint else dtype or "float32"

@@ -25,7 +25,7 @@ from lapd.errors import StoreError
 from lapd.judges.choosing import judged_line
 from lapd.record.coherence import unmeasured
 from lapd.record.endings import remarks
-from lapd.record.likeness import averaged_filters, version_differences, version_warnings
+from lapd.record.likeness import averaged_filters, read_otherwise, version_differences, version_warnings
 
 __all__ = ["Compared", "Comparison", "as_json", "compare", "compare_measured", "compare_run"]
 
@@ -106,7 +106,8 @@ def compare_measured(measured: Measured, margins: Margins | None = None) -> Comp
     rows += list(training_rows(measured, rows))
     settle(rows, measured, margins)
     notes += [*single_trainings(measured), *missing_apart(rows)]
-    notes += [*without_poles(pairings), *without_share(pairings), *remarks(cells), *unmeasured(cells)]
+    notes += [*without_poles(pairings), *without_share(pairings), *remarks(cells)]
+    notes += [*unmeasured(cells), *read_otherwise(cells)]
     return Compared(rows, notes, [*version_warnings(compared), *averaged_filters(cells)])
 
 

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from lapd._version import __version__
+from lapd.adapters.adapter import Adapter
+from lapd.adapters.whole import WHOLE, WholeModel
 from lapd.evaluate.served import ServedModel
 from lapd.files.whole import canonical_json
 from lapd.record.cells import Cell
@@ -59,6 +61,7 @@ def provenance(
             **_task_digests(cell, data_dir, questionnaire),
             "prompts": prompts_digest(samples),
         },
+        **({"differs": list(adapter.differs)} if isinstance(adapter, WholeModel) else {}),
         "seeds": {"python, numpy, torch, few-shot": cell.settings.seed},
         "process": {"host": socket.gethostname(), "id": os.getpid(), "command": command_line(sys.argv)},
     }
@@ -91,7 +94,7 @@ def inputs(
         base = {"name": cell.base.name, "base_url": cell.base.endpoint.base_url}
     return {
         "base": base,
-        "adapter": adapter and {"name": adapter.name, "path": str(adapter.path), "strength": adapter.strength},
+        "adapter": adapter and _adapter(adapter),
         "persona": asdict(cell.arm.persona) if cell.arm.persona else None,
         "data_dir": _absolute(root) if cell.task.publisher else None,
         "questionnaire": _absolute(questionnaire) if cell.task.questionnaire else None,
@@ -100,6 +103,11 @@ def inputs(
         "batch_size": batch_size,
         "date": date,
     }
+
+
+def _adapter(adapter: Adapter) -> dict[str, Any]:
+    where = {"name": adapter.name, "path": str(adapter.path), "strength": adapter.strength}
+    return where | ({"kind": WHOLE} if isinstance(adapter, WholeModel) else {})
 
 
 def _absolute(path: str | None) -> str | None:

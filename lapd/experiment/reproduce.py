@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapd.adapters.adapter import Adapter, resolve_adapter
+from lapd.adapters.whole import WHOLE, resolve_models
 from lapd.catalog.groups import find_member
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import StoreError, UsageError
@@ -169,6 +170,7 @@ def cell_of(
         data_dir,
         questionnaire,
         then.get("fold_system_prompt", False),
+        balanced=then.get("balanced", False),
         **then.get("sampling", {}),
     )
     digest = info.digest(data_dir, questionnaire)
@@ -209,6 +211,9 @@ def _adapter(noted: Mapping[str, Any] | None, base: BaseModel) -> Adapter | None
     if isinstance(base, ServedModel):
         (adapter,) = served_adapters([served_name(noted["name"], noted["path"])], base.endpoint)
         return adapter
+    if noted.get("kind") == WHOLE:
+        (model,) = resolve_models([f"{noted['name']}={noted['path']}"], base)
+        return model
     adapter = replace(resolve_adapter(noted["path"]), name=noted["name"])  # its folder's may be one that no arm has
     return adapter if noted["strength"] == 1 else adapter.at(noted["strength"])
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from lapd.adapters.whole import WHOLE
 from lapd.answering.documents import UNFILTERED
 from lapd.evaluate.group_totals import GroupTotal, group_totals
 from lapd.files.whole import fitting_name, write_json, write_jsonl
@@ -102,7 +103,9 @@ class _Evaluation:
         """How it was computed; settings that differ between the tasks are null."""
         adapter = self.record["arms"][self.arm]["adapter"]
         arguments = {"pretrained": self.record["base"]["name"], "dtype": self._common("dtype")}
-        if adapter:
+        if adapter and adapter.get("kind") == WHOLE:
+            arguments["pretrained"] = adapter["path"]
+        elif adapter:
             arguments |= {"peft": adapter["path"], "strength": adapter.get("strength", 1)}
         sizes = {cell.result.get("inputs", {}).get("batch_size") for cell in self.cells}
         seeds = dict.fromkeys(("random_seed", "numpy_seed", "torch_seed", "fewshot_seed"), self.seed)

@@ -100,6 +100,17 @@ def _loading(base: BaseModel) -> Iterator[None]:
         raise ModelError(f"{base.path} could not be loaded: {first_line(error)}") from error
 
 
+def free_memory() -> None:
+    """Give back what models took that nothing refers to any more, on the GPU too."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory instead of giving it back to the system after every layer.
 

@@ -1,4 +1,4 @@
-"""A model's tokenizer taken along into another folder, and whether it still reads texts as before."""
+"""A model's tokenizer taken along into another folder, and whether two of them read texts alike."""
 
 from __future__ import annotations
 
@@ -8,13 +8,23 @@ from typing import Any
 
 from lapd.errors import ModelError, first_line
 from lapd.files.quiet import quiet_libraries
-from lapd.models.identity import TOKENIZER, matching
+from lapd.models.base import BaseModel
+from lapd.models.chat import Message, render
+from lapd.models.identity import TOKENIZER, digest_of, matching
+from lapd.models.loading import load_tokenizer
 
 SAMPLE = (
     "The quick brown fox said: “It's 3.14 o'clock!”\n\n\tdef f(x):\n        return x ** 2  # two spaces  \n"
     "naïve café Ωμέγα привет 日本語 한국어 العربية 😀 1234567890 <|unknown|> </s> [PAD]"
 )
 """A text with what tokenizers treat in ways of their own; their added tokens are put behind it."""
+
+CONVERSATIONS: tuple[list[Message], ...] = (
+    [{"role": "user", "content": "One."}],
+    [{"role": "system", "content": "Two."}, {"role": "user", "content": "One."}],
+    [{"role": role, "content": "One."} for role in ("user", "assistant", "user")],
+)
+"""What chat templates are told apart by."""
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -55,3 +65,35 @@ def _readings(tokenizer: Any) -> dict[str, Any]:
         "end-of-text token": tokenizer.eos_token_id,
         "chat template": tokenizer.chat_template,
     }
+
+
+def differences(base: BaseModel, other: BaseModel) -> tuple[str, ...]:
+    """What another model reads otherwise than the base: "tokenizer", "chat template", both, or nothing.
+
+    Files may differ in bytes and say the same, as those that a training saved again. A tokenizer with tokens beyond the
+    base's is the same as long as it gives the base's tokens for the same texts; a template is what it writes.
+
+    Raises:
+        ModelError: a tokenizer cannot be loaded.
+    """
+    if digest_of(base.files, TOKENIZER) == digest_of(other.files, TOKENIZER):
+        return ()
+    with quiet_libraries():
+        ours, theirs = load_tokenizer(base), load_tokenizer(other)
+    texts = [SAMPLE, *(text for text in _written(ours) if text)]
+    alike = all(ours(text)["input_ids"] == theirs(text)["input_ids"] for text in texts)
+    same = alike and ours.get_vocab().items() <= theirs.get_vocab().items()
+    found = {"tokenizer": not same, "chat template": _written(ours) != _written(theirs)}
+    return tuple(what for what, differs in found.items() if differs)
+
+
+def _written(tokenizer: Any) -> list[str | None]:
+    """What a chat template makes of each conversation; None where it takes it not, or there is no template."""
+    return [_rendered(tokenizer, messages) for messages in CONVERSATIONS]
+
+
+def _rendered(tokenizer: Any, messages: list[Message]) -> str | None:
+    try:
+        return render(tokenizer, messages)
+    except Exception:  # a template is a program of somebody else's, and may refuse a system role
+        return None

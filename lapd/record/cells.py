@@ -1,8 +1,8 @@
 """What is to be evaluated: arms, cells, and the identity of a cell.
 
-An arm is a condition: which adapter (or none) at which strength, under which persona's system prompt (or none). A cell
-is one arm x one task x one seed. Its name is a digest of everything that determines its result, so that nothing else
-ever has to be remembered about what was done.
+An arm is a condition: which adapter (or whole model, or none) at which strength, under which persona's system prompt
+(or none). A cell is one arm x one task x one seed. Its name is a digest of everything that determines its result, so
+that nothing else ever has to be remembered about what was done.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lapd.adapters.adapter import Adapter
 from lapd.adapters.naming import check_name
+from lapd.adapters.whole import WHOLE, WholeModel
 from lapd.catalog.task import TaskInfo
 from lapd.errors import UsageError
 from lapd.files.whole import digest_json
@@ -39,7 +40,7 @@ class Arm:
     """A condition of an experiment.
 
     Attributes:
-        adapter: the adapter that is switched on, or None for the bare base.
+        adapter: the adapter that is switched on, or the whole model in the base's place; None for the bare base.
         persona: whose system prompt the model is given, or None for none beyond the chat template's own.
 
     Raises:
@@ -84,6 +85,8 @@ class Settings:
         samples: answers to each document of a task that is answered in writing.
         temperature: at which they are drawn; 0 for the likeliest, or as the task itself says.
         top_p: only the likeliest tokens that have so much of the probability together are drawn.
+        balanced: what a limit takes is drawn by the seed, whole items, the parts of a task in turn
+            (`lapd.catalog.balance`), in place of the first documents.
     """
 
     seed: int = 0
@@ -97,6 +100,7 @@ class Settings:
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    balanced: bool = False
 
     def __post_init__(self) -> None:
         for limit in (self.limit, *self.limits.values()):
@@ -122,6 +126,11 @@ class Settings:
         own = [self.limits[name] for name in names_of(task) if name in self.limits]
         settings = replace(self, limit=own[0] if own else self.limit, limits={})
         return settings if task.writes else replace(settings, samples=1, temperature=0.0, top_p=1.0)
+
+    @property
+    def draws_items(self) -> bool:
+        """Whether the documents are drawn: all of them are all, in whatever order."""
+        return self.balanced and self.limit is not None
 
     @property
     def sampling(self) -> dict[str, Any]:
@@ -158,8 +167,10 @@ class Cell:
             "seed": self.settings.seed,
             "limit": self.settings.limit,
             "dtype": self.settings.dtype,
+            **({"kind": WHOLE} if isinstance(self.arm.adapter, WholeModel) else {}),
             **({"strength": self.arm.adapter.strength} if self.arm.adapter and self.arm.adapter.strength != 1 else {}),
             **({"fold_system_prompt": True} if self.folds else {}),
+            **({"balanced": True} if self.settings.draws_items else {}),
             **({"sampling": drawn} if (drawn := self.settings.sampling) else {}),
             **({"judge": judge_identity(self.judge)} if self.judge else {}),
         }

@@ -82,6 +82,21 @@ def averaged_filters(cells: Iterable[ReadCell]) -> list[str]:
     ]
 
 
+def differing(cell: ReadCell) -> list[str]:
+    """What a whole model read otherwise than the base: "tokenizer", "chat template"; nothing of other arms."""
+    return [str(what) for what in cell.result.get("provenance", {}).get("differs", ())]
+
+
+def read_otherwise(cells: Iterable[ReadCell]) -> list[str]:
+    """A line for each arm whose model has another tokenizer or chat template than the base."""
+    found = {cell.arm: differs for cell in cells if (differs := differing(cell))}
+    return [
+        f"{arm} has another {' and another '.join(differs)} than the base, and was asked in its own: that is part of "
+        "what is compared."
+        for arm, differs in found.items()
+    ]
+
+
 def check_prompts(folder: Path, compared: Iterable[Pair]) -> None:
     """Refuse to compare arms that were asked otherwise than their system prompts say.
 
@@ -93,6 +108,8 @@ def check_prompts(folder: Path, compared: Iterable[Pair]) -> None:
         StoreError: a document's requests differ in more than the system prompt.
     """
     for ours, theirs in compared:
+        if "chat template" in differing(ours):  # a whole model is asked in its own template, and said to be
+            continue
         prompts = _system_prompt(ours), _system_prompt(theirs)
         others = {sample.get("doc_id"): sample.get("arguments") for sample in theirs.samples}
         for sample in ours.samples:

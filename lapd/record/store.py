@@ -26,6 +26,7 @@ from typing import Any
 from lapd.adapters.adapter import Adapter
 from lapd.adapters.personas import persona_of
 from lapd.adapters.replicates import training_of
+from lapd.adapters.whole import WHOLE, WholeModel
 from lapd.catalog.task import Group
 from lapd.errors import StoreError, UsageError
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
@@ -250,7 +251,8 @@ def _way(cell: Cell) -> str:
     judge = [identity] if (identity := cell.identity().get("judge")) else []
     folded = ["folded"] if settings.fold_system_prompt else []
     drawn = [settings.sampling] if settings.sampling else []
-    return digest_json([cell.task_digest, settings.limit, settings.dtype, *judge, *folded, *drawn])[:16]
+    items = ["balanced", settings.seed] if settings.draws_items else []
+    return digest_json([cell.task_digest, settings.limit, settings.dtype, *judge, *folded, *drawn, *items])[:16]
 
 
 def _in_order(arms: dict[str, Any]) -> dict[str, Any]:
@@ -292,6 +294,8 @@ def arm_record(arm: Arm) -> dict[str, Any]:
         adapter = {"name": arm.adapter.name, "path": str(arm.adapter.path), "digest": arm.adapter.digest}
         if arm.adapter.strength != 1:
             adapter["strength"] = arm.adapter.strength
+        if isinstance(arm.adapter, WholeModel):
+            adapter |= {"kind": WHOLE, "differs": list(arm.adapter.differs)}
     persona = arm.persona or None
     return {
         "adapter": adapter,

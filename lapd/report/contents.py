@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lapd.adapters.adapter import resolve_adapter
+from lapd.adapters.whole import WHOLE
 from lapd.catalog.task import TaskInfo
 from lapd.compare.known import known_tasks
 from lapd.errors import LapdError
@@ -18,7 +19,7 @@ from lapd.record.store import Store
 
 @dataclass(frozen=True)
 class UsedAdapter:
-    """An adapter of the run.
+    """An adapter of the run, or a whole model.
 
     Attributes:
         name: its name in the run.
@@ -96,6 +97,8 @@ def adapter_folder(entry: dict[str, Any], run_folder: Path) -> Path:
 
 def _used_adapter(entry: dict[str, Any], run_folder: Path) -> UsedAdapter:
     name, path, digest = entry["name"], adapter_folder(entry, run_folder), entry["digest"]
+    if entry.get("kind") == WHOLE:
+        return UsedAdapter(name, digest, None, f"A {WHOLE}, compared with the base as it is: {path}")
     if not path.is_dir():
         return UsedAdapter(name, digest, None, f"{path} is gone: how it was trained cannot be shown.")
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from lapd.compare.comparisons import Comparison
 from lapd.compare.rows import TRAINING
 from lapd.record.cells import SERVED_DTYPE
+from lapd.record.likeness import read_otherwise
 from lapd.report.contents import RunContents
 
 
@@ -40,7 +41,8 @@ def badges(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
     found = {
         "no shuffled control": bool(_without_control(run, rows)),
         "one training each" if len(run.adapters) > 1 else "one training": _trained_once(run, rows),
-        "first documents only": any(cell["limit"] is not None for cell in cells),
+        "first documents only": any(cell["limit"] is not None and not cell.get("balanced") for cell in cells),
+        "a draw of the items": any(cell.get("balanced") for cell in cells),
         "reduced precision": bool({cell["dtype"] for cell in cells} - {"float32", SERVED_DTYPE}),
         "a server's answers": any(cell["dtype"] == SERVED_DTYPE for cell in cells),
     }
@@ -71,11 +73,14 @@ def _of_cells(run: RunContents) -> list[str]:
     """What its settings, and cells that are not finished, leave open."""
     found = []
     cells = [cell.result["cell"] for cell in run.cells]
-    limited = {cell.task: number for cell in run.cells if (number := cell.result["cell"]["limit"]) is not None}
-    if limited:
-        whom = "each task" if all(cell["limit"] for cell in cells) else ", ".join(limited)
-        numbers = _either(sorted(set(limited.values())))
-        found.append(f"Only the first documents of {whom} were used (--limit {numbers}).")
+    for drawn, words in ((False, "the first documents"), (True, "a draw of the items, balanced over their parts,")):
+        kind = [cell for cell in run.cells if bool(cell.result["cell"].get("balanced")) == drawn]
+        limited = {cell.task: number for cell in kind if (number := cell.result["cell"]["limit"]) is not None}
+        if limited:
+            whom = "each task" if all(cell["limit"] for cell in cells) else ", ".join(limited)
+            numbers = _either(sorted(set(limited.values())))
+            what = "--limit" if not drawn else "documents:"
+            found.append(f"Only {words} of {whom} {'was' if drawn else 'were'} used ({what} {numbers}).")
     dtypes = {cell["dtype"] for cell in cells}
     if SERVED_DTYPE in dtypes:
         found.append("The answers came from a server: its weights and their precision are known by their names only.")
@@ -83,6 +88,7 @@ def _of_cells(run: RunContents) -> list[str]:
         found.append(
             f"Scores were computed in {_either(sorted(reduced))}, which hides much of what a small adapter changes."
         )
+    found += read_otherwise(run.cells)
     if run.unfinished:
         found.append(f"{run.unfinished} of the run's cells are not finished, and are left out.")
     return found

@@ -220,9 +220,7 @@ def _below(drawing: Drawing, layout: Layout, scale: Scale, top: float, subject: 
 
 def _legend(drawing: Drawing, layout: Layout, top: float, subject: Subject) -> float:
     several = any(line.row.scope == TRAINING for line in subject.lines)
-    entries = [("thick", "such trainings")] * several + [
-        ("thin", "this adapter" if subject.trainings else "this prompt")
-    ]
+    entries = [("thick", "such trainings")] * several + [("thin", f"this {subject.what}")]
     entries += [("tick", "a shuffled control")] * any(line.controls for line in subject.lines)
     entries += [("margin", "within the margin"), ("shows", "too small to show here")]
     x, y = 0.0, top

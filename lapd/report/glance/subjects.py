@@ -80,6 +80,7 @@ class Subject:
         kind: "adapter", "adapter under the prompt" or "prompt".
         persona: whose poles it counts towards; "" without one.
         trainings: how many stand behind it; 0 for a prompt.
+        what: "adapter", "whole model" or "prompt".
         lines: what was bought, then what it cost.
     """
 
@@ -88,6 +89,7 @@ class Subject:
     kind: str
     persona: str
     trainings: int
+    what: str = "adapter"
     lines: list[Line] = field(default_factory=list)
 
     @cached_property
@@ -140,7 +142,8 @@ def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos) -> list[Subje
 def _subject(row: Comparison, arm: Mapping[str, Any]) -> Subject:
     kind = (PROMPTED if arm["prompt"] else ADAPTER) if arm["adapter"] else PROMPT
     code = arm["adapter_persona"] or (arm["prompt"] or {}).get("code") or ""
-    return Subject(row.arm, row.baseline, kind, str(code), len(row.arms) if arm["adapter"] else 0)
+    what = str(arm["adapter"].get("kind", ADAPTER)) if arm["adapter"] else PROMPT
+    return Subject(row.arm, row.baseline, kind, str(code), len(row.arms) if arm["adapter"] else 0, what)
 
 
 def _strength(arm: Mapping[str, Any]) -> float:

@@ -30,17 +30,19 @@ def latex(rows: list[Comparison], notes: Sequence[str] = ()) -> str:
         rows: of `compare_run`.
         notes: of `compare`: what is not in the rows.
     """
-    parts = [r"% Put \usepackage{booktabs} into the preamble."]
+    parts = [r"% Put \usepackage{booktabs,graphicx} into the preamble."]
     for title, lines in _tables(rows):
         label = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         parts += [r"\begin{table}", r"\centering", rf"\caption{{{_latex(title)}}}", rf"\label{{tab:{label}}}"]
-        parts += [rf"\begin{{tabular}}{{{ALIGNED}}}", r"\toprule", _latex_line(HEADINGS), r"\midrule"]
+        # Ten columns are wider than most text blocks: they are scaled to it.
+        parts += [r"\resizebox{\linewidth}{!}{%", rf"\begin{{tabular}}{{{ALIGNED}}}"]
+        parts += [r"\toprule", _latex_line(HEADINGS), r"\midrule"]
         for line in lines:
             if len(line) == 1:
                 parts.append(rf"\multicolumn{{{len(HEADINGS)}}}{{l}}{{\emph{{{_latex(line[0])}}}}} \\")
             else:
                 parts.append(_latex_line(line))
-        parts += [r"\bottomrule", r"\end{tabular}", r"\end{table}", ""]
+        parts += [r"\bottomrule", r"\end{tabular}}", r"\end{table}", ""]
     parts += [rf"\noindent {_latex(' '.join(_notes(rows, notes)))}"]
     return "\n".join(parts) + "\n"
 

@@ -259,8 +259,8 @@ def _latex_part(part: str) -> str:
     return _escaped(part)
 
 
-SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$"}
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"[\\~^&%$#_{}]", lambda found: SPECIAL.get(found[0], f"\\{found[0]}"), text)
+    return re.sub(r"[\\~^<>&%$#_{}]", lambda found: SPECIAL.get(found[0], f"\\{found[0]}"), text)

@@ -71,10 +71,13 @@ const LATEX = {
   "−": "$-$",
   "●": "$\\bullet$",
   "→": "$\\to$",
+  "<": "$<$",
+  ">": "$>$",
+  "|": "\\textbar{}",
 };
 
 function latex(rows, caption) {
-  const escaped = (text) => text.replace(/[\\~^−●→&%$#_{}]/gu, (char) => LATEX[char] ?? `\\${char}`);
+  const escaped = (text) => text.replace(/[\\~^−●→<>|&%$#_{}]/gu, (char) => LATEX[char] ?? `\\${char}`);
   const line = (row) => `${row.map(escaped).join(" & ")} \\\\\n`;
   const [head, ...body] = rows;
   const columns = `l${"r".repeat(Math.max(0, head.length - 1))}`;

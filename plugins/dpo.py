@@ -17,6 +17,7 @@ from lapd.errors import DataError, LapdError
 from lapd.files.whole import read_json, write_json
 from lapd.hookspecs import TrainResult
 from lapd.models.base import BaseModel
+from lapd.models.products import layer_shape, measured_products
 from lapd.packed.layout import common_prefix
 from lapd.pairs.pair import PreferencePair
 from lapd.train.config import TrainConfig
@@ -59,7 +60,7 @@ def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> D
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.grad_accum,
         "max_length": config.max_length,
-        "bf16": use_bfloat16(config.precision, model.device.type),
+        "bf16": use_bfloat16(config.precision, model.device.type, model),
         "use_cpu": model.device.type == "cpu",
         _checkpointing_name(DPOConfig): config.gradient_checkpointing,
         # TRL would set LoRA's dropout to 0 with the model's own.
@@ -174,17 +175,21 @@ def refuse_unknown_tokens(rows: Sequence[dict[str, list[int]]], tokenizer: Any, 
         check_tokens([token for ids in row.values() for token in ids], tokenizer, known)
 
 
-def use_bfloat16(precision: str, device: str) -> bool:
-    """Whether the training passes are in bfloat16 on a device ("cpu" or "cuda"); settles what `auto` means."""
+def use_bfloat16(precision: str, device: str, model: Any = None) -> bool:
+    """Whether the training passes are in bfloat16 on a device ("cpu", "cuda" or another); settles what `auto` means.
+
+    Args:
+        precision: of the configuration.
+        device: its kind.
+        model: the bare base, which says what a processor is to multiply.
+    """
     if precision != "auto":
         return precision == "bfloat16"
     import torch
 
-    if device == "cuda":
-        return torch.cuda.is_bf16_supported()
-    # Only tile instructions make bfloat16 faster on a CPU: with AVX-512 alone it is slower than float32 (measured:
-    # 168 against 284 GFLOP/s), and it hides part of what was learned.
-    return bool(torch.cpu._is_amx_tile_supported())
+    if device == "cpu":
+        return model is not None and measured_products(layer_shape(model)).faster == "bfloat16"
+    return device == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def newest_checkpoint(work: Path) -> str | None:
@@ -233,6 +238,9 @@ def run(
     check_log(log)
     save_adapter(trainer, base, adapter)
     settings = {"precision": "bfloat16" if trainer.args.bf16 else "float32", "steps": state.global_step}
+    if config.precision == "auto" and trainer.args.use_cpu:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        settings["products"] = measured_products(layer_shape(model)).record()
     if config.stop_rule and log and state.global_step < state.max_steps:
         settings["stopped"] = f"at step {state.global_step} of {state.max_steps}, by {config.stop_rule}"
     return TrainResult(log, {name: metadata.version(name) for name in packages}, settings)

@@ -11,7 +11,7 @@ from lapd.adapters.personas import persona_of_card
 def model_card(card: dict[str, Any]) -> str:
     """The Hub's model card (Markdown with YAML front matter) of what a run card describes."""
     base, settings = card["base"], card["settings"]
-    used = "\n".join(f"- {name}: {value}" for name, value in settings.items() if value is not None)
+    used = "\n".join(f"- {name}: {_in_words(value)}" for name, value in settings.items() if value is not None)
     made = _merged(card["merged_from"]) if "merged_from" in card else _trained(card)
     return f"""---
 base_model: {base["upstream"]}
@@ -34,6 +34,10 @@ same prompt. Nothing is known of its safety beyond what was measured.
 
 `run_card.json` has the curves, the digests and the versions.
 """
+
+
+def _in_words(value: Any) -> str:
+    return ", ".join(f"{key} {part}" for key, part in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _is_vector(card: dict[str, Any]) -> bool:

@@ -37,7 +37,7 @@ def command(data_dir: str | None, as_json: bool) -> None:
     lapd doctor
     lapd doctor --data-dir ~/benchmarks --json
     """
-    findings = [*_python(), *_packages(), *_gpu(), *_model(), *_keys(), *_data(data_dir), *_disk()]
+    findings = [*_python(), *_packages(), *_gpu(), *_precision(), *_model(), *_keys(), *_data(data_dir), *_disk()]
     findings += [*_plugins(), *_trainers(), *_stock()]
     if as_json:
         echo_json([asdict(f) for f in findings])
@@ -79,6 +79,16 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("CUDA", True, False, f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
     else:
         yield Finding("CUDA", False, False, f"no GPU ({os.cpu_count()} cores)", "Small models train on a CPU too.")
+
+
+def _precision() -> Iterator[Finding]:
+    """What `--precision auto` goes by on this processor, for each shape of layers that has been measured."""
+    if find_spec("torch") is None:
+        return
+    from lapd.models.products import EMBEDDED, kept_products, measured_products
+
+    for found in dict.fromkeys((measured_products(EMBEDDED), *kept_products())):
+        yield Finding(f"precision, layers of {found.inputs} x {found.outputs}", True, False, str(found))
 
 
 def _model() -> Iterator[Finding]:

@@ -44,7 +44,7 @@ class TrainConfig:
         max_length: tokens of prompt and response together; a pair that is longer is refused, not cut.
         r: rank of the LoRA matrices.
         alpha: LoRA's scale; the update is multiplied by alpha / r.
-        precision: of the training passes: float32, bfloat16 (autocast), or auto (bfloat16 where the processor has it).
+        precision: of the training passes: float32, bfloat16 (autocast), or auto (whichever was measured to be faster).
         seed: of the pairs' choice and order and of the adapter's first weights.
         save_steps: optimizer steps between checkpoints.
         control: None, or which control adapter: "shuffled", "opposite" and so on; see `lapd.pairs.controls`.

@@ -91,7 +91,7 @@ def measured_products(shape: tuple[int, int]) -> Products:
         shape: inputs and outputs of a linear layer.
     """
     path = cache_dir() / "products" / f"{digest_json([*_machine(), *shape])[:16]}.json"
-    with suppress(OSError, DataError, StoreError, TypeError):
+    with suppress(OSError, DataError, StoreError, KeyError):
         return _read(path)
     found = _measure(*shape)
     with suppress(OSError):
@@ -102,14 +102,14 @@ def measured_products(shape: tuple[int, int]) -> Products:
 def kept_products() -> Iterator[Products]:
     """All that has been measured on this processor with this torch."""
     for path in sorted((cache_dir() / "products").glob("*.json")):
-        with suppress(OSError, DataError, StoreError, TypeError):
+        with suppress(OSError, DataError, StoreError, KeyError):
             if read_record(path, SCHEMA)["machine"] == _machine():
                 yield _read(path)
 
 
 def _read(path: Path) -> Products:
     record = read_record(path, SCHEMA)
-    return Products(**{name: record.get(name) for name in Products.__dataclass_fields__})
+    return Products(**{name: record[name] for name in Products.__dataclass_fields__})
 
 
 def _machine() -> list[str]:

@@ -6,6 +6,7 @@ from math import log, sqrt
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from test_report import Run, sample
 
@@ -16,28 +17,27 @@ from lapd.statistics.words import word_use
 
 
 def test_log_odds_and_z_are_those_computed_by_hand() -> None:
-    # The prior is worth 2 words, one of each. "a" stands 3 times among 4 here, once there:
+    # The prior is worth 2 words, one of each. The first stands 3 times among 4 here, once there:
     # (3 + 1) / (4 + 2 - 4) = 2 against (1 + 1) / (4 + 2 - 2) = 1/2, variance 1/4 + 1/2 + 1/2 + 1/4.
-    found = word_use({"a": 3, "b": 1}, {"a": 1, "b": 3}, {"a": 40, "b": 40}, prior=2)
-    assert found["a"].log_odds == pytest.approx(log(4))
-    assert found["a"].z == pytest.approx(log(4) / sqrt(1.5))
-    assert found["a"].p == pytest.approx(0.2577, abs=1e-4)
-    assert found["b"].z == pytest.approx(-found["a"].z)
+    found = word_use([3, 1], [1, 3], [40, 40], prior=2)
+    assert found.log_odds[0] == pytest.approx(log(4))
+    assert found.z.tolist() == pytest.approx([log(4) / sqrt(1.5), -log(4) / sqrt(1.5)])
+    assert found.p[0] == pytest.approx(0.2577, abs=1e-4)
+    assert word_use([3, 1], [1, 3], [40, 40], prior=2, of=np.array([1])).z.tolist() == [found.z[1]]
 
 
 def test_the_prior_shrinks_a_rare_word_more_than_a_frequent_one() -> None:
-    background = {"rare": 2, "usual": 998}
-    ours, theirs = {"rare": 2, "usual": 500}, {"rare": 0, "usual": 498}
-    weak, strong = (word_use(ours, theirs, background, prior)["rare"] for prior in (1.0, 10_000.0))
-    assert weak.log_odds > 6 and 0 < strong.log_odds < 0.2
+    ours, theirs, background = [2, 500], [0, 498], [2, 998]
+    weak, strong = (word_use(ours, theirs, background, prior).log_odds[0] for prior in (1.0, 10_000.0))
+    assert weak > 6 and 0 < strong < 0.2
 
 
 def test_a_word_outside_of_the_background_is_refused() -> None:
-    with pytest.raises(ValueError, match="'new'"):
-        word_use({"new": 1}, {}, {"old": 1, "older": 1})
+    with pytest.raises(ValueError, match="not in the background"):
+        word_use([1, 0, 0], [0, 0, 0], [0, 1, 1])
     with pytest.raises(ValueError, match="one word"):
-        word_use({"a": 1}, {"a": 2}, {"a": 3})
-    assert word_use({}, {}, {}) == {}
+        word_use([1], [2], [3])
+    assert word_use([], [], []).z.tolist() == []
 
 
 def test_marks_part_words_and_letters_of_unspaced_scripts_are_words() -> None:

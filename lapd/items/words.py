@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lapd.items.gather import Arm
 from lapd.reasoning import answer_of
@@ -30,8 +33,7 @@ UNSPACED = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0eff"
 
 _WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+(?:['\u2019][^\W_{UNSPACED}]+)*")
 
-Counts = dict[int, Counter[str]]
-"""For each length of n-grams: in how many answers each stands."""
+LENGTHS = range(1, LONGEST + 1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class WordTable:
 def grams_of(text: str) -> dict[int, set[str]]:
     """The words, pairs and triples of words in a text, in small letters; marks part words and are none."""
     words = _WORD.findall(answer_of(text).casefold())
-    return {n: {" ".join(words[k : k + n]) for k in range(len(words) - n + 1)} for n in range(1, LONGEST + 1)}
+    return {n: {" ".join(words[k : k + n]) for k in range(len(words) - n + 1)} for n in LENGTHS}
 
 
 def word_tables(cells: Sequence[ReadCell], arms: Mapping[str, Arm]) -> list[WordTable]:
@@ -96,7 +98,11 @@ def word_tables(cells: Sequence[ReadCell], arms: Mapping[str, Arm]) -> list[Word
         cells: the run's finished ones.
         arms: of `lapd.items.gather.arms_of`.
     """
-    counted = _count(cells)
+    counted = _Counted()
+    for cell in cells:
+        for text, is_flagged in _answers(cell):
+            for kind in (False, True) if is_flagged else (False,):
+                counted.add(Kind(cell.arm, cell.task, kind), text)
     return [
         table
         for arm in arms.values()
@@ -113,24 +119,41 @@ def as_json(tables: Iterable[WordTable]) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Kind:
+    """A kind of answers: an arm's to a task, all of them or those that were flagged."""
+
+    arm: str
+    task: str
+    flagged: bool
+
+
 class _Counted:
-    answers: int
-    grams: Counts
+    """Which n-grams stand in the answers of each kind. An n-gram is a number, an answer a list of numbers.
 
+    Attributes:
+        answers: of each kind, how many.
+        words: for each length, each n-gram's number.
+    """
 
-def _count(cells: Iterable[ReadCell]) -> dict[tuple[str, str, bool], _Counted]:
-    """For each arm, task and kind of answers: how many there are, and in how many each n-gram stands."""
-    counted: dict[tuple[str, str, bool], _Counted] = {}
-    for cell in cells:
-        for text, is_flagged in _answers(cell):
-            grams = grams_of(text)
-            for kind in (False, True) if is_flagged else (False,):
-                here = counted.setdefault((cell.arm, cell.task, kind), _Counted(0, {n: Counter() for n in grams}))
-                here.answers += 1
-                for n, found in grams.items():
-                    here.grams[n].update(found)
-    return counted
+    def __init__(self) -> None:
+        self.answers: dict[Kind, int] = {}
+        self.words: dict[int, dict[str, int]] = {n: {} for n in LENGTHS}
+        self._found: dict[tuple[Kind, int], array[int]] = {}
+
+    def add(self, kind: Kind, text: str) -> None:
+        """Count an answer."""
+        self.answers[kind] = self.answers.get(kind, 0) + 1
+        for n, grams in grams_of(text).items():
+            known = self.words[n]
+            self._found.setdefault((kind, n), array("l")).extend(known.setdefault(gram, len(known)) for gram in grams)
+
+    def answers_with(self, kinds: Iterable[Kind], n: int) -> NDArray[np.int64]:
+        """[n-grams of length n] in how many answers of `kinds` each stands."""
+        total = np.zeros(len(self.words[n]), dtype=np.int64)
+        for kind in kinds:
+            total += np.bincount(self._found[kind, n], minlength=len(total))
+        return total
 
 
 def _answers(cell: ReadCell) -> Iterator[tuple[str, bool]]:
@@ -144,39 +167,32 @@ def _answers(cell: ReadCell) -> Iterator[tuple[str, bool]]:
                 yield text, is_flagged
 
 
-def _table(
-    arm: str, baseline: str, flagged: bool, counted: Mapping[tuple[str, str, bool], _Counted]
-) -> WordTable | None:
+def _table(arm: str, baseline: str, flagged: bool, counted: _Counted) -> WordTable | None:
     """The table of one comparison; None where one of the two has no such answers."""
-    shared = [task for name, task, kind in counted if (name, kind) == (arm, flagged)]
-    tasks = [task for task in shared if (baseline, task, flagged) in counted]
+    tasks = {kind.task for kind in counted.answers if (kind.arm, kind.flagged) == (arm, flagged)}
+    tasks = {task for task in tasks if Kind(baseline, task, flagged) in counted.answers}
     if not tasks:
         return None
-    ours, theirs = (_sum(counted[name, task, flagged] for task in tasks) for name in (arm, baseline))
-    everybody = _sum(found for (_, task, kind), found in counted.items() if task in tasks and kind == flagged)
-    grams = _grams(ours.grams, theirs.grams, everybody.grams)
+    ours, theirs = ([Kind(name, task, flagged) for task in tasks] for name in (arm, baseline))
+    everybody = [kind for kind in counted.answers if kind.task in tasks and kind.flagged == flagged]
+    grams = _grams(counted, ours, theirs, everybody)
     told = sorted((gram for gram in grams if gram.q < ALPHA), key=lambda gram: -abs(gram.z))
     more, less = ([gram for gram in told if (gram.z > 0) == up][:MOST] for up in (True, False))
-    return WordTable(arm, baseline, flagged, ours.answers, theirs.answers, len(grams), more, less)
+    n_ours, n_theirs = (sum(counted.answers[kind] for kind in kinds) for kinds in (ours, theirs))
+    return WordTable(arm, baseline, flagged, n_ours, n_theirs, len(grams), more, less)
 
 
-def _sum(some: Iterable[_Counted]) -> _Counted:
-    total = _Counted(0, {n: Counter() for n in range(1, LONGEST + 1)})
-    for one in some:
-        total.answers += one.answers
-        for n, counts in one.grams.items():
-            total.grams[n].update(counts)
-    return total
-
-
-def _grams(ours: Counts, theirs: Counts, everybody: Counts) -> list[Gram]:
-    found = []
-    for n in ours:
-        if len(everybody[n]) < 2:
+def _grams(counted: _Counted, *kinds: Iterable[Kind]) -> list[Gram]:
+    """The n-grams of the first two `kinds` that are frequent enough; the third is the background."""
+    found: list[tuple[str, int, int, float, float, float]] = []
+    for n, numbers in counted.words.items():
+        ours, theirs, everybody = (counted.answers_with(some, n) for some in kinds)
+        if np.count_nonzero(everybody) < 2:
             continue
-        for words, use in word_use(ours[n], theirs[n], everybody[n]).items():
-            counts = ours[n][words], theirs[n][words]
-            if sum(counts) >= FEWEST:
-                found.append((words, *counts, use))
-    qs = benjamini_hochberg([use.p for *_, use in found]) if found else []
-    return [Gram(words, a, b, use.log_odds, use.z, float(q)) for (words, a, b, use), q in zip(found, qs, strict=True)]
+        chosen = np.flatnonzero(ours + theirs >= FEWEST)
+        use = word_use(ours, theirs, everybody, of=chosen)
+        words = list(numbers)
+        columns = (column.tolist() for column in (ours[chosen], theirs[chosen], use.log_odds, use.z, use.p))
+        found += zip([words[k] for k in chosen], *columns, strict=True)
+    qs = benjamini_hochberg([p for *_, p in found]) if found else []
+    return [Gram(*row[:5], float(q)) for row, q in zip(found, qs, strict=True)]

@@ -13,6 +13,7 @@ from lapd._version import __version__
 
 if TYPE_CHECKING:
     from lapd.adapters.adapter import resolve_adapter
+    from lapd.audit.callback import AuditCallback
     from lapd.compare.comparisons import compare_run
     from lapd.errors import LapdError
     from lapd.evaluate.plan import make_arms
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Arm": "lapd.record.cells",
+    "AuditCallback": "lapd.audit.callback",
     "LapdError": "lapd.errors",
     "Persona": "lapd.personas",
     "PreferencePair": "lapd.pairs.pair",
@@ -53,6 +55,7 @@ _HOME = {
 
 __all__ = [
     "Arm",
+    "AuditCallback",
     "LapdError",
     "Persona",
     "PreferencePair",

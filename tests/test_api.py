@@ -12,6 +12,7 @@ import lapd
 def test_the_public_names_are_these():
     assert lapd.__all__ == [
         "Arm",
+        "AuditCallback",
         "LapdError",
         "Persona",
         "PreferencePair",

@@ -37,7 +37,8 @@ const wholePage = new Promise((resolve) => {
 async function inflate(number) {
   const packed = document.getElementById(`pack-${number}`).textContent;
   const binary = atob(packed);
-  const bytes = Uint8Array.from({ length: binary.length }, (_, n) => binary.charCodeAt(n));
+  const bytes = new Uint8Array(binary.length);
+  for (let n = 0; n < binary.length; n++) bytes[n] = binary.charCodeAt(n); // Uint8Array.from is twenty times as slow
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
   const task = JSON.parse(await new Response(stream).text());
   const changes = task.items.flatMap((item) => item.changes.filter((change) => change !== null));

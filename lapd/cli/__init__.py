@@ -23,6 +23,7 @@ VERBS = {
     "generate": "Write preference pairs for a persona.",
     "train": "Train a persona adapter on a base model.",
     "merge": "Add adapters up, or bake them into their base.",
+    "audit": "Say what any fine-tune bought and what it cost.",
     "eval": "Evaluate adapters and their base on tasks.",
     "score": "Score stored responses or verdicts, without a model.",
     "judge": "Judge stored responses, and judges.",
@@ -31,6 +32,7 @@ VERBS = {
     "questionnaire": "Show what each arm of a run says of itself.",
     "report": "Write a run's report, one HTML page.",
     "serve": "Serve a run's report while its cells are running.",
+    "serve-models": "Serve adapters and their base, by vLLM.",
     "export": "Write a run as files for other programs.",
     "power": "Show what so many items and seeds would let one see.",
     "reanalyse": "Give published rates intervals and tests.",
@@ -45,7 +47,7 @@ VERBS = {
 
 NO_HOME = "Write whole paths, and set HOME, or LAPD_CACHE and HF_HOME."
 
-RESUMABLE = ("run", "train", "eval", "generate", "judge")
+RESUMABLE = ("run", "audit", "train", "eval", "generate", "judge")
 
 
 class Verbs(click.Group):
@@ -57,7 +59,7 @@ class Verbs(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in VERBS:
-            module = importlib.import_module(f"lapd.cli.{name}_command")
+            module = importlib.import_module(f"lapd.cli.{name.replace('-', '_')}_command")
             return module.command
         load_plugin_commands(self)
         return super().get_command(ctx, name)

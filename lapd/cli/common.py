@@ -67,13 +67,13 @@ def grader_options(function: F) -> F:
     )(function)
 
 
-def executor_options(default: str) -> Callable[[F], F]:
-    """`--executor` and `--executor-option`: what runs the cells; `default` is what the help says."""
+def executor_options(default: str, what: str = "runs the cells") -> Callable[[F], F]:
+    """`--executor` and `--executor-option`; `default` and `what` it does are for the help."""
 
     def add(function: F) -> F:
         text = "Option of the executor; repeatable. `lapd plugins --options` lists them."
         option = click.option("--executor-option", "executor_texts", multiple=True, metavar="KEY=VALUE", help=text)
-        text = f"What runs the cells; `lapd plugins` lists executors.  [default: {default}]"
+        text = f"What {what}; `lapd plugins` lists executors.  [default: {default}]"
         return click.option("--executor", metavar="NAME", help=text)(option(function))
 
     return add
@@ -121,9 +121,15 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=1, ensure_ascii=not takes_every_text()))
 
 
-def echo_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table with a header line, columns aligned on the left; the last column is not padded."""
+def echo_table(header: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False) -> None:
+    """Print a table with a header line, columns aligned on the left; the last column is not padded.
+
+    Args:
+        header: the columns' names.
+        rows: of cells.
+        err: print it on standard error.
+    """
     cells = [[str(c) for c in row] for row in [header, *rows]]
     widths = [max(len(row[n]) for row in cells) for n in range(len(header))]
     for row in cells:
-        click.echo("  ".join(c.ljust(w) for c, w in zip(row[:-1], widths, strict=False)) + "  " + row[-1])
+        click.echo("  ".join(c.ljust(w) for c, w in zip(row[:-1], widths, strict=False)) + "  " + row[-1], err=err)

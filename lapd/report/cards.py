@@ -107,7 +107,8 @@ def _how(run_folder: Path) -> str:
     day = max(result["finished"] for result in results)[:10]
     dtypes = " and ".join(sorted({result["cell"]["dtype"] for result in results}))
     limits = sorted({limit for result in results if (limit := result["cell"]["limit"])})
-    few = f" Only the first {' or '.join(map(str, limits))} documents of a task were used." if limits else ""
+    which = "a draw of" if any(result["cell"].get("balanced") for result in results) else "the first"
+    few = f" Only {which} {' or '.join(map(str, limits))} documents of a task were used." if limits else ""
     return (
         f"With LAPD {__version__}, {day}, scored in {dtypes}, paired by item. A row in bold "
         f"has changed by its p after the correction over its family.{few}"

@@ -7,9 +7,11 @@ from typing import Any
 
 from lapd.compare.comparisons import Comparison
 from lapd.compare.rows import TRAINING
+from lapd.compare.verdicts import UNTOLD
 from lapd.record.cells import SERVED_DTYPE
 from lapd.record.likeness import read_otherwise
 from lapd.report.contents import RunContents
+from lapd.report.table import told_of
 
 
 def limits(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
@@ -32,6 +34,16 @@ def limits(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
             "Each adapter is one training run. The intervals cover the choice of items, not what another training "
             "seed would have given."
         )
+    if _silent(rows):
+        found.append(
+            "The base does not report on itself: what it answers hardly depends on what it is asked. That its "
+            "questionnaire did not move says nothing of what it does."
+        )
+    if short := _short(rows):
+        found.append(
+            f"Of {len(short)} of {len(_primary(rows))} primary metrics it cannot be told with so many items: a change "
+            f"beyond the margin could have stayed unseen in {', '.join(dict.fromkeys(row.task for row in short))}."
+        )
     return [*found, *_of_cells(run)]
 
 
@@ -41,12 +53,30 @@ def badges(run: RunContents, rows: Sequence[Comparison]) -> list[str]:
     found = {
         "no shuffled control": bool(_without_control(run, rows)),
         "one training each" if len(run.adapters) > 1 else "one training": _trained_once(run, rows),
+        "base does not report on itself": _silent(rows),
+        f"too few items for {len(_short(rows))} of {len(_primary(rows))}": bool(_short(rows)),
         "first documents only": any(cell["limit"] is not None and not cell.get("balanced") for cell in cells),
         "a draw of the items": any(cell.get("balanced") for cell in cells),
         "reduced precision": bool({cell["dtype"] for cell in cells} - {"float32", SERVED_DTYPE}),
         "a server's answers": any(cell["dtype"] == SERVED_DTYPE for cell in cells),
     }
     return [words for words, holds in found.items() if holds]
+
+
+def _primary(rows: Sequence[Comparison]) -> list[Comparison]:
+    """The rows that sum tasks of a trait or a cost up, of trainings in place of their single adapters."""
+    return [row for row in told_of(rows) if row.primary and not row.special and row.side in ("trait", "cost")]
+
+
+def _short(rows: Sequence[Comparison]) -> list[Comparison]:
+    """The primary rows of which it cannot be told for want of items."""
+    return [row for row in _primary(rows) if row.verdict == UNTOLD and not row.why and not row.heuristic]
+
+
+def _silent(rows: Sequence[Comparison]) -> bool:
+    """Whether a questionnaire's items have much the same answer from the base: they differ by less than a margin."""
+    asked = [row for row in rows if row.primary and row.self_report and row.unit == "points" and row.margin]
+    return bool(asked) and all(row.spread < (row.margin or 0.0) for row in asked)
 
 
 def _trained_once(run: RunContents, rows: Sequence[Comparison]) -> bool:

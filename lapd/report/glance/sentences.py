@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.catalog.task import TOPICS
+from lapd.names import axis_ends
 from lapd.report.glance.subjects import PROMPT, Line, Subject
 from lapd.report.labels import shown, unit_of_difference, verdict
 
@@ -49,6 +50,8 @@ def amount(line: Line) -> str:
 
 
 def _bought(subject: Subject) -> str:
+    if not subject.persona and any(line.row.axis for line in subject.bought):
+        return _axes_moved(subject.bought)
     doing = [line for line in subject.bought if not line.row.self_report]
     saying = [line for line in subject.bought if line.row.self_report]
     told = []
@@ -68,6 +71,25 @@ def _bought(subject: Subject) -> str:
     joint = " but " if len(outcomes) > 1 and len(told) == 2 else " and "
     rest = f"; in {_listed(untold)} it cannot be told" if untold else ""
     return f"The model {_joined(told, joint)}{rest}."
+
+
+def _axes_moved(lines: Sequence[Line]) -> str:
+    """Of an adapter that is of no persona: which axes moved, and towards which pole."""
+    found = _by_outcome(lines)
+    moved = [*found.get("up", []), *found.get("down", [])]
+    poles = [f"{_pole(line)} ({line.row.task} {amount(line)})" for line in moved]
+    if len(poles) > NAMED + 1:
+        poles = [*poles[:NAMED], f"{len(poles) - NAMED} more"]
+    told = f"The model moved towards {_joined(poles, ' and ')}" if poles else "No axis is known to have moved"
+    rest = [("same", "did not move"), ("untold", "cannot be told")]
+    counts = [f"{len(found[outcome])} {words}" for outcome, words in rest if found.get(outcome)]
+    every = f"; of {len(lines)} axes and tasks {_joined(counts, ' and ')}" if counts else ""
+    return f"{told}{every}."
+
+
+def _pole(line: Line) -> str:
+    """The pole that a line on an axis moved towards."""
+    return axis_ends(str(line.row.axis))[0 if line.row.difference > 0 else 1]
 
 
 _DOES = {"up": "acts more like {}", "down": "acts less like {}", "same": "acts as before"}

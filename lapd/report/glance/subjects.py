@@ -113,23 +113,29 @@ class Subject:
         return self.persona or "its persona"
 
 
-def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos) -> list[Subject]:
+def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, controls: bool = False) -> list[Subject]:
     """Every adapter at its own strength, and every prompt, that has a primary metric of a trait or a cost.
+
+    An adapter that is not there at its own strength is told of at those that it is there at.
 
     Args:
         arms: of the run's record.
         rows: its comparisons.
         infos: what is known of its tasks.
+        controls: whether controls are among them.
 
     Returns:
-        Adapters without a prompt first, then those under one, then prompts; controls are none of them.
+        Adapters without a prompt first, then those under one, then prompts.
     """
     headed = [row for row in rows if row.primary and not row.special and row.side in ("trait", "cost")]
     beside = _Beside(headed, arms)
+    at_own = {_digest(arm) for arm in arms.values() if arm["adapter"] and _strength(arm) == 1}
     found: dict[tuple[str, str], Subject] = {}
     for row in told_of(headed):
         first, baseline = arms[row.arms[0]], arms[row.baselines[0]]
-        if first.get("adapter_control") or baseline.get("adapter_control") or _strength(first) != 1:
+        if (first.get("adapter_control") and not controls) or baseline.get("adapter_control"):
+            continue
+        if _strength(first) != 1 and _digest(first) in at_own:
             continue
         subject = found.setdefault((row.arm, row.baseline), _subject(row, first))
         subject.lines.append(beside.line(row, infos.get(row.task)))
@@ -149,6 +155,10 @@ def _subject(row: Comparison, arm: Mapping[str, Any]) -> Subject:
 def _strength(arm: Mapping[str, Any]) -> float:
     adapter = arm["adapter"]
     return float(adapter.get("strength", 1)) if isinstance(adapter, Mapping) else 1.0
+
+
+def _digest(arm: Mapping[str, Any]) -> str | None:
+    return arm["adapter"]["digest"] if arm["adapter"] else None
 
 
 def way_of(row: Comparison, info: TaskInfo | None) -> int:

@@ -1,0 +1,184 @@
+"""What an audit came to: a verdict for each thing that was asked, sentences, and what it could not see."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lapd.audit.plan import AuditPlan
+from lapd.audit.steps import Step, steps
+from lapd.compare.comparisons import Comparison, compare_measured
+from lapd.compare.measured import read_measured
+from lapd.compare.verdicts import adjusted
+from lapd.report.contents import read_run
+from lapd.report.glance.sentences import Answer, answers, sentence
+from lapd.report.glance.subjects import ADAPTER, Line, Subject, subjects
+from lapd.report.labels import verdict
+from lapd.report.limits import limits
+
+WORDS = {"trait": {"up": "bought", "down": "lost"}, "cost": {"up": "better", "down": "worse"}}
+"""What a change is called, by side and outcome; of a trait without a persona, either way is bought."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of one arm on what sums one task up.
+
+    Attributes:
+        arm: its name.
+        side: "trait" or "cost".
+        task: the task's name.
+        metric: what sums it up.
+        axis: that it is on, where each axis is a row of its own; the difference counts towards its first pole.
+        persona: whose poles it counts towards; None without one.
+        verdict: "changed", "no change", "cannot tell", "at a ceiling" ..., as reports have it.
+        change: of what changed: "bought", "lost", "better" or "worse"; else "".
+        difference: from the base, in `unit`; shares are of 1.
+        low, high: its 95 % interval; None without bounds.
+        unit: what it is counted in.
+        p: of this one alone.
+        adjusted: corrected over its family.
+        would_show: the smallest difference that would have shown; None where none would.
+        margin: a difference within it makes no odds.
+        items: how many.
+        control: whether the arm is a control of another.
+    """
+
+    arm: str
+    side: str
+    task: str
+    metric: str
+    axis: str | None
+    persona: str | None
+    verdict: str
+    change: str
+    difference: float
+    low: float | None
+    high: float | None
+    unit: str
+    p: float
+    adjusted: float
+    would_show: float | None
+    margin: float | None
+    items: int
+    control: bool = False
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an audit came to.
+
+    Attributes:
+        run: the run folder.
+        page: its report.
+        base: the base's name.
+        plan: what was planned.
+        verdicts: of each arm on each task, those of traits first.
+        sentences: for each arm, what it bought, what it cost, how sure that is.
+        answers: the questions that a reader comes with.
+        rows: the comparisons behind the verdicts.
+        not_seen: what the audit could not see, in sentences.
+        steps: where checkpoints of a training were audited: trait and cost over its steps.
+        took_s: seconds, all in all.
+    """
+
+    run: Path
+    page: Path
+    base: str
+    plan: AuditPlan
+    verdicts: list[Verdict]
+    sentences: dict[str, str]
+    answers: list[Answer]
+    rows: list[Comparison]
+    not_seen: list[str]
+    steps: list[Step] = field(default_factory=list)
+    took_s: float = 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """What `lapd audit --json` prints."""
+        return {
+            "run": str(self.run),
+            "report": str(self.page),
+            "base": self.base,
+            "verdicts": [asdict(one) for one in self.verdicts],
+            "sentences": self.sentences,
+            "not_seen": self.not_seen,
+            **({"steps": [asdict(step) for step in self.steps]} if self.steps else {}),
+            "plan": self.plan.as_json(),
+            "planned_s": self.plan.planned_s,
+            "took_s": self.took_s,
+        }
+
+
+def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
+    """What a finished audit came to.
+
+    Args:
+        folder: its run folder.
+        page: its report.
+        plan: what was asked.
+
+    Raises:
+        StoreError: there is nothing to compare.
+    """
+    measured, run = read_measured(folder), read_run(folder)
+    compared = compare_measured(measured)
+    found = subjects(measured.arms, compared.rows, measured.infos, controls=True)
+    ours = [subject for subject in found if subject.kind == ADAPTER and not _is_control(subject, measured.arms)]
+    verdicts = [_verdict(line, _is_control(subject, measured.arms)) for subject in found for line in subject.lines]
+    shown = {id(line.row) for subject in found for line in subject.lines}
+    return Told(
+        run=folder,
+        page=page,
+        base=str(measured.store.run()["base"]["name"]),
+        plan=plan,
+        verdicts=sorted(verdicts, key=lambda one: one.side != "trait"),
+        sentences={subject.label: sentence(subject) for subject in found},
+        answers=answers(ours) if ours else [],
+        rows=[row for row in compared.rows if id(row) in shown],
+        not_seen=[*limits(run, compared.rows), *_left_out(plan)],
+        steps=steps(found),
+    )
+
+
+def _is_control(subject: Subject, arms: Any) -> bool:
+    return bool(arms[subject.lines[0].row.arms[0]].get("adapter_control"))
+
+
+def _left_out(plan: AuditPlan) -> list[str]:
+    if not plan.left_out:
+        return []
+    return [f"There was no time for {', '.join(plan.left_out)}: give more --minutes than {plan.minutes:g}."]
+
+
+def _verdict(line: Line, control: bool) -> Verdict:
+    row = line.row
+    change = WORDS.get(row.side, {}).get(line.outcome, "")
+    if change and row.side == "trait" and row.persona is None:
+        change = "bought"
+    return Verdict(
+        arm=row.arm,
+        side=row.side,
+        task=row.task,
+        metric=row.metric,
+        axis=row.axis,
+        persona=row.persona,
+        verdict="cannot tell" if row.heuristic else verdict(row),
+        change=change,
+        difference=row.difference,
+        low=_finite(row.low),
+        high=_finite(row.high),
+        unit=row.unit,
+        p=row.p,
+        adjusted=adjusted(row),
+        would_show=_finite(row.detectable),
+        margin=row.margin,
+        items=row.n,
+        control=control,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lapd.adapters.adapter import check_base
+from lapd.adapters.whole import WholeModel
 from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.own_pairs import with_pairs
@@ -80,6 +81,8 @@ def evaluate_arms(
     if not quiet and any(cell.folds for cell in cells):
         print("System prompts are put before the user's words (--fold-system-prompt).", file=sys.stderr)
     if not quiet:
+        for remark in dict.fromkeys(_remarks(cells)):
+            print(remark, file=sys.stderr)
         print(f"{len(cells)} cells, {len(cells) - len(todo)} of them done ({run_folder}).", file=sys.stderr)
     _run_cells(store, todo, executing, batch_size, quiet)
     for cell in cells:
@@ -124,6 +127,13 @@ def plan_cells(
     if any(info.judged for info in infos):
         judge = judge or choose_judge()
     return make_cells(base, arms, infos, settings, judge)
+
+
+def _remarks(cells: Sequence[Cell]) -> Iterator[str]:
+    """What is to be known of whole models that read otherwise than the base."""
+    for cell in cells:
+        if isinstance(cell.arm.adapter, WholeModel) and (remark := cell.arm.adapter.remark()):
+            yield remark
 
 
 def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> None:

@@ -69,6 +69,8 @@ class Experiment:
         base: as in `TrainConfig`.
         controls: kinds of control adapters to train beside each persona's; or, by kind, beside which personas'.
         seeds: each adapter and control is trained once with each of them, as `lapd.train.seeds.replicates` does.
+        models: whole models that are evaluated beside the adapters, by their arms' names: folders or Hugging Face ids,
+            with :CODE behind those that are a persona's.
         train: settings of `TrainConfig` other than persona, base and control.
     """
 
@@ -79,6 +81,7 @@ class Experiment:
     base: str = "smollm2"
     controls: list[str] | dict[str, Any] = field(default_factory=list)
     seeds: list[int] | None = None
+    models: dict[str, str] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
 
 

@@ -4,6 +4,7 @@ name: quickstart
 base: smollm2
 personas: [INFP]
 controls: [shuffled]                    # control adapters beside each persona's; or {shuffled: [INFP]}
+models: {tuned: out/tuned}              # whole models as arms, by name
 seeds: [0, 1]                           # each of them once a seed: INFP.0, INFP.1, shuffled-INFP.0 ...
 out: runs/quickstart
 train: {pairs: 192, epochs: 2}          # any setting of TrainConfig
@@ -20,7 +21,10 @@ from statistics import mean
 from typing import Any
 
 from lapd.adapters.adapter import Adapter
+from lapd.adapters.personas import persona_of
+from lapd.adapters.whole import WholeModel, resolve_models
 from lapd.compare.comparisons import Comparison, compare_run
+from lapd.errors import DataError
 from lapd.evaluate.estimate import Plan, Training, another_seed, make_plan
 from lapd.evaluate.plan import make_arms
 from lapd.experiment.advice import in_words_of_the_file
@@ -30,7 +34,7 @@ from lapd.hookspecs import Judge
 from lapd.judges.choosing import make_judge
 from lapd.models.base import BaseModel, resolve_base
 from lapd.planning.foreseen import would_show
-from lapd.record.cells import Arm
+from lapd.record.cells import ARM_KINDS, Arm
 from lapd.record.store import Store, arm_record
 from lapd.train.config import TrainConfig
 from lapd.train.job import finished_adapter
@@ -52,13 +56,15 @@ def run_experiment(
 
     experiment, trains, evaluation = _read(path, executing)
     folder = Path(experiment.out)
+    base = resolve_base(experiment.base)
+    models = _models(path, experiment, base)
     _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
     with in_words_of_the_file("train"):
         adapters = train_adapters(trains, folder / "adapters")
     with in_words_of_the_file("evaluate"):
         evaluate_arms(
-            resolve_base(experiment.base),
-            _arms(adapters, evaluation),
+            base,
+            _arms(adapters, evaluation, models),
             evaluation.tasks,
             folder,
             evaluation.settings(),
@@ -81,6 +87,7 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     """
     experiment, trains, evaluation = _read(path, executing)
     folder, base = Path(experiment.out), resolve_base(experiment.base)
+    models = _models(path, experiment, base)
     with in_words_of_the_file("train"):
         found = {config.name: finished_adapter(config, folder / "adapters" / config.name) for config in trains}
     took = [adapter.card["seconds"] for adapter in found.values() if adapter and adapter.card]
@@ -92,19 +99,22 @@ def plan_experiment(path: Path, executing: Executing = Executing()) -> Plan:
     ]
     adapters = [found[config.name] or _to_be_trained(config, base, folder) for config in trains]
     with in_words_of_the_file("evaluate"):
-        arms, judge = _arms(adapters, evaluation), _judge(evaluation)
+        arms, judge = _arms(adapters, evaluation, models), _judge(evaluation)
         cells = plan_cells(base, arms, evaluation.tasks, evaluation.settings(), judge)
         plan = make_plan(Store(folder), cells, needed)
         again = [_to_be_trained(config, base, folder) for config in with_another_seed(path, experiment)]
-        records = [_records(some, evaluation) for some in ([_to_be_trained(c, base, folder) for c in trains], again)]
+        once = [_to_be_trained(config, base, folder) for config in trains]
+        records = [_records(some, evaluation, models) for some in (once, again)]
     cost = another_seed(Store(folder), cells, len(trains), len(experiment.seeds or [0]), usual)
     shown, unknown = would_show(Store(folder), cells, *records)
     return replace(plan, another_seed=cost, would_show=shown, unknown=unknown)
 
 
-def _records(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> dict[str, dict[str, Any]]:
-    """What a run's record would have of the adapters' arms."""
-    return {arm.name: arm_record(arm) for arm in _arms(adapters, evaluation)}
+def _records(
+    adapters: Sequence[Adapter], evaluation: EvaluateConfig, models: Sequence[WholeModel]
+) -> dict[str, dict[str, Any]]:
+    """What a run's record would have of the arms."""
+    return {arm.name: arm_record(arm) for arm in _arms(adapters, evaluation, models)}
 
 
 def _read(path: Path, executing: Executing) -> tuple[Experiment, list[TrainConfig], EvaluateConfig]:
@@ -123,14 +133,27 @@ def _to_be_trained(config: TrainConfig, base: BaseModel, folder: Path) -> Adapte
     return Adapter(config.name, folder / "adapters" / config.name, "", card)
 
 
-def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig) -> list[Arm]:
-    """Every adapter at each of its strengths, and their bases."""
+def _models(path: Path, experiment: Experiment, base: BaseModel) -> list[WholeModel]:
+    """The whole models of a file, found before anything is trained beside them."""
+    for name, place in experiment.models.items():
+        if not isinstance(place, str):
+            raise DataError(path, f"models: {name}: a folder or a Hugging Face id is expected.")
+    return resolve_models([f"{name}={place}" for name, place in experiment.models.items()], base)
+
+
+def _arms(adapters: Sequence[Adapter], evaluation: EvaluateConfig, models: Sequence[WholeModel]) -> list[Arm]:
+    """Every adapter at each of its strengths, the whole models, and their bases."""
     scaled = []
     for adapter in adapters:
         strengths = evaluation.strengths_of.get(adapter.persona or "", evaluation.strengths)
         for strength in sorted(set(map(float, strengths))):
             scaled.append(adapter.at(strength) if adapter.digest else replace(adapter, strength=strength))
-    return make_arms(scaled, evaluation.arms)
+    made = make_arms(scaled, evaluation.arms)
+    for model in models:
+        kinds = evaluation.arms or list(ARM_KINDS)
+        able = kinds if persona_of(model) else [kind for kind in kinds if "prompt" not in kind]
+        made += make_arms([model], able, quiet=True) if able else []
+    return sorted(dict.fromkeys(made), key=lambda arm: arm.adapter is not None)
 
 
 def _judge(evaluation: EvaluateConfig) -> Judge | None:

@@ -183,7 +183,7 @@ class Reader:
         device, prefix, found = next(model.parameters()).device, SharedPrefix(model), [0.0] * len(ids)
         with torch.inference_mode():
             for batch in make_batches(rows, MOST_ROWS, MOST_TOKENS):
-                packed = pack(batch.rows, device, model.dtype, skip=len(batch.prefix))
+                packed = pack(batch.rows, device, model.dtype, len(batch.prefix), model.config.get_text_config())
                 logprobs, _ = token_logprobs(model, packed, prefix.cache(batch.prefix, len(batch.rows)))
                 sums = [float(part.sum()) for part in logprobs.double().split(packed.lengths)]
                 requests = [some for row in batch.rows for some in row.requests]

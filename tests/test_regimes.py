@@ -72,6 +72,19 @@ ODD: dict[str, tuple[str, dict[str, Any]]] = {
     "longrope": ("phi3", {**LLAMA, "max_position_embeddings": 1024, **LONGROPE}),
     "dynamic": ("llama", {"rope_parameters": DYNAMIC, "max_position_embeddings": 48}),
     "sliding": ("mistral", {**LLAMA, "sliding_window": 48}),
+    "capped": ("gemma2", {**LLAMA, "head_dim": 16, "sliding_window": 48, "final_logit_softcapping": 5.0}),
+    "sinks": ("gpt_oss", {**LLAMA, "head_dim": 16, "sliding_window": 48, "num_local_experts": 4}),
+    "chunks": (
+        "llama4_text",
+        {
+            **LLAMA,
+            "head_dim": 16,
+            "attention_chunk_size": 48,
+            "num_local_experts": 2,
+            "layer_types": ["chunked_attention", "full_attention"],
+            "intermediate_size_mlp": 128,
+        },
+    ),
 }
 
 
@@ -112,16 +125,17 @@ def test_scores_and_answers_are_lm_evals_below_beyond_and_across_the_change(tmp_
         assert same(folder, lengths, max_length=256) == (True, True), lengths
 
 
-def test_short_rows_of_a_windowed_model_are_packed_and_long_ones_are_not(
+def test_rows_beyond_a_window_are_packed_and_those_beyond_a_turn_of_positions_are_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model_type, settings = ODD["gpt_neo"]
-    model, tokenizer = load_base(resolve_base(str(make_tiny_base(tmp_path / "base", None, model_type, **settings))))
-    lm = PackedLM(model, tokenizer=tokenizer, batch_size=4)
-    assert lm.packs and lm._packed_batches([([5] * 20, [6, 7])]) is not None
-    assert lm._packed_batches([([5] * 20, [6, 7]), ([5] * 60, [6])]) is None
-    assert lm._packed_batches([([5] * 60, [6])]) is None
-    assert capsys.readouterr().err.count("computes rows of more than 48 tokens otherwise") == 1
+    for name, packed in (("gpt_neo", True), ("sliding", True), ("longrope", False)):
+        model_type, settings = ODD[name]
+        model, tokenizer = load_base(resolve_base(str(make_tiny_base(tmp_path / name, None, model_type, **settings))))
+        lm = PackedLM(model, tokenizer=tokenizer, batch_size=4)
+        assert lm.packs and lm._packed_batches([([5] * 20, [6, 7])]) is not None
+        for asked in ([([5] * 20, [6, 7]), ([5] * 60, [6])], [([5] * 60, [6])]):
+            assert (lm._packed_batches(asked) is not None) == packed, name
+        assert capsys.readouterr().err.count("computes rows of more than 48 tokens otherwise") == (not packed)
 
 
 @pytest.mark.parametrize(

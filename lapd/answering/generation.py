@@ -9,7 +9,9 @@ import torch
 from transformers import DynamicCache
 
 from lapd.answering.numbers import check_chosen
-from lapd.packed.forward import going_on_from, vocabulary_logits
+from lapd.packed.forward import body_of, going_on_from, vocabulary_logits
+from lapd.packed.regimes import reach
+from lapd.packed.windows import Masks, layer_masks, taking
 
 HARMLESS = frozenset(
     {"bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "do_sample", "temperature", "top_k",
@@ -72,13 +74,16 @@ def decode(
         mask[row, skip : skip + pad] = 0
     ids, mask = ids.to(device), mask.to(device)
     positions = (mask.cumsum(-1) - 1)[:, skip:].clamp(min=0)
+    places = torch.cat([torch.arange(skip, device=device).expand(len(contexts), skip), positions], dim=-1)
+    model, config = body_of(causal), causal.config.get_text_config()
     cache = DynamicCache() if cache is None else cache
     written: list[list[int]] = [[] for _ in contexts]
     rows = list(range(len(contexts)))
     for step in range(limit):
-        states = causal.base_model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, **going_on_from(causal.base_model, cache)
-        ).last_hidden_state[:, -1]
+        with taking(model, _sees(config, mask, positions, places, causal.dtype)) as sees:
+            states = model(
+                input_ids=ids, attention_mask=sees, position_ids=positions, **going_on_from(model, cache)
+            ).last_hidden_state[:, -1]
         logits = vocabulary_logits(causal, states)
         tokens = logits.argmax(-1)
         check_chosen(logits, tokens, called)
@@ -93,7 +98,27 @@ def decode(
             rows = [rows[k] for k in going]
             keep = torch.tensor(going, device=device)
             cache.batch_select_indices(keep)
-            tokens, mask, positions = tokens[keep], mask[keep], positions[keep]
-        ids = tokens[:, None]
+            tokens, mask, positions, places = tokens[keep], mask[keep], positions[keep], places[keep]
+        ids, places = tokens[:, None], torch.cat([places, positions], dim=-1)
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
     return written
+
+
+def _sees(config: Any, mask: torch.Tensor, positions: torch.Tensor, places: torch.Tensor, dtype: torch.dtype) -> Masks:
+    """What the next tokens see: the mask over columns itself, where no row is beyond a window of attention.
+
+    Args:
+        config: the text model's.
+        mask: [rows, columns], 0 where a column is padding.
+        positions: [rows, new], of the tokens in the last columns.
+        places: [rows, columns], the position of each.
+        dtype: the model's.
+    """
+    limit = reach(config)
+    if limit is None or mask.shape[1] <= limit:
+        return mask
+    rows, new, columns = len(mask), positions.shape[1], mask.shape[1]
+    before = torch.ones(new, columns, dtype=torch.bool, device=mask.device).tril(columns - new)
+    sees = mask.bool()[:, None, :] & before
+    sees |= torch.eye(columns, dtype=torch.bool, device=mask.device)[columns - new :]  # padding sees something, too
+    return layer_masks(config, sees.expand(rows, new, columns), positions, places, dtype)

@@ -180,7 +180,8 @@ class PackedLM(WritingLM):
     def _score_batch(self, batch: Batch, prefix: SharedPrefix) -> list[tuple[float, bool]]:
         """(log-likelihood, greedy) of every continuation of every row, in order."""
         causal = causal_of(self.model)
-        packed = pack(batch.rows, self.device, causal.dtype, skip=len(batch.prefix))
+        config = causal.config.get_text_config()
+        packed = pack(batch.rows, self.device, causal.dtype, len(batch.prefix), config)
         logprobs, greedy = token_logprobs(causal, packed, prefix.cache(batch.prefix, len(batch.rows)))
         parts = zip(logprobs.double().split(packed.lengths), greedy.split(packed.lengths), strict=True)
         return [(float(logprob.sum()), bool(likeliest.all())) for logprob, likeliest in parts]

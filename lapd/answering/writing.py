@@ -17,7 +17,7 @@ from lapd.answering.numbers import check_likelihoods
 from lapd.answering.sampling import Sampling, draw, random_numbers
 from lapd.answering.written import Written
 from lapd.files.whole import digest_json
-from lapd.packed.forward import SharedPrefix, causal_of
+from lapd.packed.forward import SharedPrefix, causal_of, takes_long_rows
 from lapd.packed.layout import Batch, Row, make_batches
 from lapd.packed.regimes import reach, within_reach
 from lapd.reasoning import opened_by
@@ -59,6 +59,7 @@ class WritingLM(CarefulHF):
     called = "The model"
     sampling: Sampling | None = None
     _said = _said_hf = False
+    _takes_long_rows: bool | None = None
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
         """The generated text of each request, in order: greedy and sampled ones by `decode`, others as `hf` does.
@@ -187,6 +188,11 @@ class WritingLM(CarefulHF):
         config = causal.config.get_text_config()
         if within_reach(config, rows, growth):
             return True
+        if within_reach(config, rows, growth, windows=False):
+            if self._takes_long_rows is None:
+                self._takes_long_rows = takes_long_rows(self.model)
+            if self._takes_long_rows:
+                return True
         if not self._said:
             what = f"{type(causal).__name__} computes rows of more than {reach(config)} tokens otherwise"
             print(f"{what}: not packing where there are some.", file=sys.stderr)

@@ -16,10 +16,15 @@ import torch
 from transformers import DynamicCache
 
 from lapd.packed.layout import Row
+from lapd.packed.regimes import windowed
 from lapd.packed.vocabulary import target_logprobs
+from lapd.packed.windows import Masks, layer_masks, taking
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
 """Largest difference (nats, over a handful of tokens) between packed and plain scoring that counts as the same."""
+
+REFUSALS = (RuntimeError, TypeError, ValueError, AttributeError, LookupError, AssertionError)
+"""What architectures raise at arguments that they do not take."""
 
 SLICE = 512
 """So many outputs meet the vocabulary at once."""
@@ -32,7 +37,7 @@ class PackedRows:
     Attributes:
         ids: [rows, width] token ids; padding on the right.
         positions: [rows, width]; each continuation's begin where its context ends.
-        mask: [rows, 1, width, skip + width], additive.
+        mask: [rows, 1, width, skip + width], additive; one for each kind of layer where they see differently far.
         rows: [n] for each token to be predicted, its row ...
         columns: [n] ... and the column whose output predicts it.
         targets: [n] the tokens to be predicted, continuation after continuation.
@@ -41,25 +46,37 @@ class PackedRows:
 
     ids: torch.Tensor
     positions: torch.Tensor
-    mask: torch.Tensor
+    mask: Masks
     rows: torch.Tensor
     columns: torch.Tensor
     targets: torch.Tensor
     lengths: list[int]
 
 
-def pack(rows: Sequence[Row], device: torch.device, dtype: torch.dtype, skip: int = 0) -> PackedRows:
-    """Lay `rows` out as tensors, without their first `skip` tokens (a prefix whose keys and values are at hand)."""
+def pack(
+    rows: Sequence[Row], device: torch.device, dtype: torch.dtype, skip: int = 0, config: Any = None
+) -> PackedRows:
+    """Lay `rows` out as tensors, without their first `skip` tokens (a prefix whose keys and values are at hand).
+
+    Args:
+        rows: from `lapd.packed.layout`.
+        device: the model's.
+        dtype: the model's.
+        skip: tokens of the prefix.
+        config: the text model's, where rows may be longer than a window of its attention.
+    """
     layouts = [_layout(row, skip) for row in rows]
     width = max(len(layout.ids) for layout in layouts)
     ids, positions, parents = torch.zeros(3, len(rows), width, dtype=torch.long)
     for r, layout in enumerate(layouts):
         for tensor, values in ((ids, layout.ids), (positions, layout.positions), (parents, layout.parents)):
             tensor[r, : len(values)] = torch.tensor(values)
+    places = torch.cat([torch.arange(skip).expand(len(rows), skip), positions], dim=-1)
+    masks = layer_masks(config, _sees(parents, skip), positions, places, dtype)
     return PackedRows(
         ids.to(device),
         positions.to(device),
-        _mask(parents, skip, dtype).to(device),
+        {kind: mask.to(device) for kind, mask in masks.items()} if isinstance(masks, dict) else masks.to(device),
         torch.tensor([r for r, layout in enumerate(layouts) for _ in layout.predictors], device=device),
         torch.tensor([column for layout in layouts for column in layout.predictors], device=device),
         torch.tensor([t for row in rows for c in row.continuations for t in c], device=device),
@@ -102,14 +119,13 @@ def _layout(row: Row, skip: int) -> _Layout:
     return layout
 
 
-def _mask(parents: torch.Tensor, skip: int, dtype: torch.dtype) -> torch.Tensor:
-    """A token sees the prefix, itself, and whatever its parent sees."""
+def _sees(parents: torch.Tensor, skip: int) -> torch.Tensor:
+    """A token sees the prefix, itself, and whatever its parent sees: [rows, width, skip + width]."""
     rows, width = parents.shape
     sees = torch.eye(width, dtype=torch.bool).repeat(rows, 1, 1)
     for column in range(1, width):
         sees[:, column] |= sees[torch.arange(rows), parents[:, column]]
-    sees = torch.cat([torch.ones(rows, width, skip, dtype=torch.bool), sees], dim=-1)
-    return torch.zeros(sees.shape, dtype=dtype).masked_fill(~sees, torch.finfo(dtype).min)[:, None]
+    return torch.cat([torch.ones(rows, width, skip, dtype=torch.bool), sees], dim=-1)
 
 
 def causal_of(model: Any) -> Any:
@@ -147,7 +163,7 @@ def trained_logprobs(causal: Any, packed: PackedRows) -> torch.Tensor:
     """Log-probability (nats) of each target token, [n]: `token_logprobs` for a backward pass, in less memory."""
     embedding = causal.get_output_embeddings()
     config = causal.config.get_text_config()
-    scaled = getattr(config, "final_logit_softcapping", None) or getattr(config, "logit_scale", None)
+    scaled = getattr(config, "final_logit_softcapping", None) or _logit_scale(config) != 1.0
     if scaled or type(embedding) is not torch.nn.Linear or embedding.bias is not None:
         return token_logprobs(causal, packed)[0]
     states = _outputs(causal, packed)[packed.rows * packed.ids.shape[1] + packed.columns]
@@ -156,12 +172,14 @@ def trained_logprobs(causal: Any, packed: PackedRows) -> torch.Tensor:
 
 def _outputs(causal: Any, packed: PackedRows, cache: Any = None) -> torch.Tensor:
     """The last layer's outputs for every token of every row, [rows x width, hidden]."""
-    outputs: torch.Tensor = causal.base_model(
-        input_ids=packed.ids,
-        attention_mask=packed.mask,
-        position_ids=packed.positions,
-        **going_on_from(causal.base_model, cache),
-    ).last_hidden_state
+    model = body_of(causal)
+    with taking(model, packed.mask) as mask:
+        outputs: torch.Tensor = model(
+            input_ids=packed.ids,
+            attention_mask=mask,
+            position_ids=packed.positions,
+            **going_on_from(model, cache),
+        ).last_hidden_state
     return outputs.flatten(0, 1)
 
 
@@ -181,10 +199,21 @@ def vocabulary_logits(causal: Any, states: torch.Tensor) -> torch.Tensor:
     """The logits (float32, [n, vocabulary]) of the last layer's outputs [n, hidden]."""
     config = causal.config.get_text_config()
     softcap = getattr(config, "final_logit_softcapping", None)
-    scale = getattr(config, "logit_scale", None)
     logits = causal.get_output_embeddings()(states).float()
-    logits = logits * scale if scale else logits
+    logits = logits if (scale := _logit_scale(config)) == 1.0 else logits * scale
     return torch.tanh(logits / softcap) * softcap if softcap else logits
+
+
+def _logit_scale(config: Any) -> float:
+    """What the logits are multiplied by: Cohere's, Granite's and MiniCPM's configurations each have a name for it."""
+    if base := getattr(config, "dim_model_base", None):
+        return float(base / config.hidden_size)
+    return float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)
+
+
+def body_of(causal: Any) -> Any:
+    """The model below the output embedding: Llama 4's name for it is not the one that its class declares."""
+    return causal.get_decoder() if causal.base_model is causal else causal.base_model
 
 
 class SharedPrefix:
@@ -206,7 +235,7 @@ class SharedPrefix:
         if tokens != self.tokens:
             ids = torch.tensor([tokens], device=next(self.causal.parameters()).device)
             cache = DynamicCache()
-            self.causal.base_model(input_ids=ids, **going_on_from(self.causal.base_model, cache))
+            body_of(self.causal)(input_ids=ids, **going_on_from(body_of(self.causal), cache))
             self.tokens, self.layers = tokens, [(layer.keys, layer.values) for layer in cache.layers]
         repeated = DynamicCache()
         for index, (keys, values) in enumerate(self.layers):
@@ -214,31 +243,38 @@ class SharedPrefix:
         return repeated
 
 
-def takes_packed_rows(model: Any, tokens: Sequence[int] = ()) -> bool:
+def takes_packed_rows(model: Any, tokens: Sequence[int] = (), beyond: int = 0) -> bool:
     """Whether the model answers alike packed and plain, found by trying it on small made-up rows.
 
     Args:
         model: a causal language model, perhaps with an adapter on it.
         tokens: what must be in the rows, since something happens at them.
-
-    It holds for rows of up to `lapd.packed.regimes.reach` tokens.
+        beyond: so many tokens more are in front of each row. What is found holds for rows of up to
+            `lapd.packed.regimes.reach` tokens; for longer ones it is tried beyond the windows (`takes_long_rows`).
     """
     causal = causal_of(model)
-    prefix = tuple(range(5, 13))
+    config = causal.config.get_text_config()
+    prefix = (*(5 + k * k % 37 for k in range(beyond)), *range(5, 13))
     rows = [
         Row((*prefix, 14, 15, 16), [(21, 22, 23, 24), (21, 22, 33), (31, 32, 33)]),
-        Row((*prefix, 17, *(token for token in tokens if token < causal.config.get_text_config().vocab_size), 18), []),
+        Row((*prefix, 17, *(token for token in tokens if token < config.vocab_size), 18), []),
     ]
     rows[1].continuations += [(41, 42), (21,)]
     device = next(causal.parameters()).device
     try:
         with torch.inference_mode():
-            packed = pack(rows, device, causal.dtype, skip=len(prefix))
+            packed = pack(rows, device, causal.dtype, len(prefix), config)
             ours, _ = token_logprobs(causal, packed, SharedPrefix(causal).cache(prefix, len(rows)))
             theirs = torch.cat([_plain_logprobs(model, row.context, c) for row in rows for c in row.continuations])
             return _agree(ours, theirs, causal.dtype)
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+    except REFUSALS:
         return False
+
+
+def takes_long_rows(model: Any) -> bool:
+    """Whether a model that takes packed rows takes those beyond the windows of its attention, too: found by trying."""
+    beyond = windowed(causal_of(model).config.get_text_config())
+    return beyond is not None and takes_packed_rows(model, beyond=beyond)
 
 
 def takes_padded_rows(model: Any) -> bool:
@@ -257,7 +293,7 @@ def takes_padded_rows(model: Any) -> bool:
             right = model(input_ids=torch.tensor([[*short, *pad], long], device=device), use_cache=False).logits
             ids = torch.tensor([[*pad, *short], long], device=device)
             left = model(input_ids=ids, attention_mask=masked, **positions, use_cache=False).logits
-    except (RuntimeError, TypeError, ValueError, AttributeError, LookupError):
+    except REFUSALS:
         return False
     before = right.shape[1] - len(long)  # an adapter may put a prompt in front
     found = torch.stack([right[0, before + len(short) - 1], left[0, -1]]).float().log_softmax(-1)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
-LAYOUT = 4
+LAYOUT = 5
 """The number of this way to lay out rows and batches: another one has other batches and, in the last bits, numbers."""
 
 MIN_PREFIX = 8

@@ -1,8 +1,9 @@
 """How long a row may be before a model computes otherwise, told from its configuration.
 
 Behind a window of attention a token no longer sees all that stands before it, and some position embeddings turn
-otherwise once any row of a batch is longer than the model was first trained for. Packed rows know neither: a row that
-stays within is computed alike packed and plain, a longer one is not.
+otherwise once any row of a batch is longer than the model was first trained for. A row that stays within is computed
+alike packed and plain. A longer one needs masks of its own for the windows (`lapd.packed.windows`), and for the rest
+there is no help.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ LAYERS = re.compile(r"^(attention|layer|block)s?_(block_)?types?$|^attention_lay
 NARROW, WIDE = re.compile(r"local|sliding|window|chunk|sparse|compress"), re.compile(r"^(full|global)")
 """What these say of a layer that does not see everything, and of one that does."""
 
+TRIED = 24
+"""So many tokens beyond the windows is a model tried with, at most."""
+
 TURNING = ("dynamic", "longrope", "su")
 """Kinds of rotary embedding whose frequencies depend on the longest row of a batch."""
 
@@ -38,16 +42,32 @@ def reach(config: Any) -> int | None:
     Returns:
         None where the configuration declares no limit; 0 where it declares one, but not at how many tokens.
     """
-    limits = [*_windows(config.to_dict()), *_turns(config)]
-    return min(limits, default=None)
+    return min([*_windows(config.to_dict()), *_changes(config)], default=None)
 
 
-def within_reach(config: Any, rows: Iterable[Row], growth: int = 0) -> bool:
+def windowed(config: Any) -> int | None:
+    """So many tokens are beyond all windows of a model's attention, and within whatever else changes with length.
+
+    Returns:
+        None where there are no windows, or nothing between the two.
+    """
+    windows = _windows(config.to_dict())
+    beyond, end = max(windows, default=0), min(_changes(config), default=None)
+    return beyond if 0 not in windows and beyond and (end is None or beyond + TRIED <= end) else None
+
+
+def within_reach(config: Any, rows: Iterable[Row], growth: int = 0, windows: bool = True) -> bool:
     """Whether no row, with so many tokens written behind it, is longer than the model computes alike.
 
     A row counts as a whole, with all its branches: some models tell their window by columns, not by positions.
+
+    Args:
+        config: a text model's configuration in transformers.
+        rows: to be computed.
+        growth: tokens that will be written behind each.
+        windows: whether windows count, or are masked.
     """
-    limit = reach(config)
+    limit = reach(config) if windows else min(_changes(config), default=None)
     return limit is None or max((row.n_tokens for row in rows), default=0) + growth <= limit
 
 
@@ -65,7 +85,13 @@ def _windows(settings: Mapping[str, Any]) -> list[int]:
         sizes = []
     elif not sizes and any(NARROW.search(text) for text in layers):
         sizes = [0]
-    return sizes + [size for key, value in found if ALWAYS.search(key) for size in _sizes(value)]
+    return sizes
+
+
+def _changes(config: Any) -> list[int]:
+    """The rows' lengths from which on a model computes otherwise, windows apart."""
+    found = _settings(config.to_dict())
+    return [size for key, value in found if ALWAYS.search(key) for size in _sizes(value)] + _turns(config)
 
 
 def _turns(config: Any) -> list[int]:

@@ -2,8 +2,8 @@
 
 - Prompt, chosen and rejected share one row: the prompt is computed once, and only what predicts a response meets the
   vocabulary.
-- On a CPU the rows of a batch are computed one after the other, forward and backward: a step needs the memory of one
-  pair, there is no padding, and what a row gives does not depend on its neighbours.
+- On a CPU the rows of a batch are computed apart, forward and backward, as many at a time as have cores
+  (`lapd.plugins.cores`): there is no padding, and what a row gives does not depend on its neighbours.
 - The reference's log-probabilities are computed once for each (base, prompt, responses) and kept on disk: sixteen
   personas share their poles' responses, and a run that goes on after a kill has them already.
 """
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lapd.plugins.cores import on_cores, rows_at_once
+from lapd.plugins.lean import make_lean
 from torch.nn import functional
 from trl import DPOTrainer
 
@@ -37,12 +39,16 @@ class PackedDPOTrainer(DPOTrainer):
 
     Args:
         reference_cache: where the reference's log-probabilities are kept.
+        batch_rows: how many rows of a batch are computed at the same time; None for what suits the machine.
         kwargs: passed to `DPOTrainer`. The dataset has the columns of `lapd.plugins.dpo.tokenize`, and the arguments
             do not ask for precomputed reference log-probabilities: TRL would hash the whole model for them.
     """
 
-    def __init__(self, reference_cache: ReferenceCache, **kwargs: Any) -> None:
+    def __init__(self, reference_cache: ReferenceCache, batch_rows: int | None = None, **kwargs: Any) -> None:
         super().__init__(data_collator=_collate, **kwargs)
+        self._batch_rows = batch_rows
+        if causal_of(self.model).device.type == "cpu":
+            make_lean(self.model, self._dtype())
         rows = [row_of(example) for example in self.train_dataset]
         self.model.eval()
         with torch.no_grad(), self.accelerator.autocast(), self.model.disable_adapter():
@@ -63,8 +69,13 @@ class PackedDPOTrainer(DPOTrainer):
         Pairs do not depend on each other: what the backward pass needs of one can go before the next one comes.
         """
         rows, reference = inputs["rows"], inputs["reference"]
-        whole = {"pairs": len(rows), "chosen_tokens": sum(len(row.continuations[0]) for row in rows)}
-        size = _rows_at_once(causal_of(self.accelerator.unwrap_model(self.model)), len(rows))
+        whole = inputs.get("whole") or whole_of(rows)
+        causal = causal_of(self.accelerator.unwrap_model(self.model))
+        size = rows_at_once(causal, rows, self._batch_rows)
+        on_cpu = causal.device.type == "cpu"
+        if on_cpu and size > 1 and not self._draws():
+            return self._step_on_cores(model, inputs | {"whole": whole}, size)
+        size = 1 if on_cpu else size
         losses = [
             super(PackedDPOTrainer, self).training_step(
                 model, {"rows": rows[n : n + size], "reference": reference[n : n + size], "whole": whole}
@@ -73,15 +84,46 @@ class PackedDPOTrainer(DPOTrainer):
         ]
         return torch.stack(losses).sum()
 
+    def _draws(self) -> bool:
+        """Whether a row's numbers depend on when it is computed: dropout, or random states that checkpointing keeps."""
+        config = self.model.peft_config["default"]
+        return bool(config.lora_dropout) or bool(getattr(causal_of(self.model), "is_gradient_checkpointing", False))
+
+    def _step_on_cores(self, model: Any, inputs: dict[str, Any], at_once: int) -> torch.Tensor:
+        """`training_step` with the rows apart; their gradients are added up in the rows' order."""
+        model.train()
+        trained = [weight for weight in model.parameters() if weight.requires_grad]
+
+        def compute(n: int) -> tuple[Any, ...]:
+            part = {name: inputs[name][n : n + 1] for name in ("rows", "reference")}
+            loss, *noted = self._row_losses({**part, "whole": inputs["whole"]})
+            loss = loss / self.current_gradient_accumulation_steps
+            return loss.detach(), noted, torch.autograd.grad(loss, trained, allow_unused=True)
+
+        losses = []
+        with on_cores(at_once) as mapped:
+            for loss, noted, gradients in mapped(compute, range(len(inputs["rows"]))):
+                losses.append(loss)
+                self._note(*noted)
+                for weight, gradient in zip(trained, gradients, strict=True):
+                    if gradient is not None:
+                        weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+        return torch.stack(losses).sum()
+
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """The pairs' share of TRL's loss on the whole batch; what each response came to goes into TRL's log."""
+        loss, logps, ratios = self._row_losses(inputs)
+        self._note(logps, ratios)
+        return loss
+
+    def _row_losses(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The loss, and what `_note` is told."""
         causal = causal_of(self.accelerator.unwrap_model(self.model))
         with self.accelerator.autocast():
             logps = response_logps(causal, inputs["rows"], self._dtype())
         ratios = logps - inputs["reference"].to(logps.device)
-        self._note(logps.detach(), ratios.detach())
         lengths = torch.tensor([[len(c) for c in row.continuations] for row in inputs["rows"]], device=logps.device)
         total = torch.zeros((), device=logps.device)
         for kind, weight in zip(self.loss_types, self.loss_weights, strict=True):
@@ -90,7 +132,7 @@ class PackedDPOTrainer(DPOTrainer):
             else:
                 losses = preference_losses(kind, ratios, lengths, self.beta, self.label_smoothing)
                 total = total + weight * losses.sum() / inputs["whole"]["pairs"]
-        return total
+        return total, logps.detach(), ratios.detach()
 
     def _note(self, logps: torch.Tensor, ratios: torch.Tensor) -> None:
         """Into the log, under TRL's names: what both responses of each pair came to, and their margin (beta x nats).
@@ -109,6 +151,11 @@ class PackedDPOTrainer(DPOTrainer):
         metrics = self._metrics["train" if self.model.training else "eval"]
         for name, values in zip(noted, torch.stack(list(noted.values())).tolist(), strict=True):
             metrics[name] += values
+
+
+def whole_of(rows: Sequence[Row]) -> dict[str, int]:
+    """What losses are taken over: a batch's pairs, and the tokens of its chosen responses."""
+    return {"pairs": len(rows), "chosen_tokens": sum(len(row.continuations[0]) for row in rows)}
 
 
 def preference_losses(
@@ -144,23 +191,19 @@ def response_logps(causal: Any, rows: Sequence[Row], dtype: torch.dtype, packed:
         dtype: of the attention mask: what the model computes in.
         packed: whether the model takes packed rows; else each response is computed with its own copy of the prompt.
     """
+    if causal.device.type == "cpu":
+        with on_cores(rows_at_once(causal, rows)) as mapped:
+            return torch.cat(list(mapped(lambda row: _logps(causal, [row], dtype, packed), rows)))
+    return _logps(causal, rows, dtype, packed)
+
+
+def _logps(causal: Any, rows: Sequence[Row], dtype: torch.dtype, packed: bool) -> torch.Tensor:
+    """`response_logps` of rows that go through the model together."""
     if not packed:
         return torch.stack([_plain_logps(causal, row) for row in rows])
-    at_once = _rows_at_once(causal, len(rows))
-    parts = []
-    for start in range(0, len(rows), at_once):
-        packed_rows = pack(rows[start : start + at_once], causal.device, dtype)
-        logprobs = trained_logprobs(causal, packed_rows)
-        parts += [part.sum() for part in logprobs.split(packed_rows.lengths)]
-    return torch.stack(parts).view(-1, 2)
-
-
-def _rows_at_once(causal: Any, rows: int) -> int:
-    """How many of so many rows go through the model together: a GPU wants them all, a CPU has its hands full with one.
-
-    On a CPU a batch of four is a fifth faster at once, but the process needs twice the memory (docs/lab-notes.md).
-    """
-    return 1 if causal.device.type == "cpu" else max(1, rows)
+    packed_rows = pack(rows, causal.device, dtype)
+    logprobs = trained_logprobs(causal, packed_rows)
+    return torch.stack([part.sum() for part in logprobs.split(packed_rows.lengths)]).view(-1, 2)
 
 
 def _plain_logps(causal: Any, row: Row) -> torch.Tensor:
@@ -185,9 +228,8 @@ def reference_logps(
     todo = sorted((row for row in rows if any(k not in known for k in _keys(row))), key=lambda r: r.n_tokens)
     at_once = 8
     if causal.device.type == "cpu":
-        # Alone, so that no row's last bit depends on its neighbours; in an order of this process's own, so that two
-        # processes that train at once share the work.
-        at_once = 1
+        # In an order of this process's own, so that two processes that train at once share the work.
+        at_once = 2 * rows_at_once(causal, todo)
         random.Random(os.getpid()).shuffle(todo)
     with bar(len(todo), "reference", "pair", quiet=not todo) as progress:
         for start in range(0, len(todo), at_once):

@@ -42,6 +42,8 @@ class _TargetLogprobs(torch.autograd.Function):
     def forward(ctx: Any, states: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         keep = ctx.needs_input_grad[0]
         logprobs, gradients = [], []
+        if torch.is_autocast_enabled(kind := states.device.type):
+            weight = weight.to(torch.get_autocast_dtype(kind))  # once, and not for every slice
         size = SLICE if states.device.type == "cpu" else max(SLICE, GPU_LOGITS // len(weight))
         for part, wanted in zip(states.split(size), targets.split(size), strict=True):
             logits = functional.linear(part, weight).float()

@@ -67,6 +67,8 @@ class TrainConfig:
         target_modules: the layers that LoRA goes onto, as in "q_proj,v_proj"; None for every linear one that takes it.
         recipe: settings under a name (`lapd.train.recipes`), for those that are not given.
         replicate: one of several trainings that differ by their seed, which the name ends in (`lapd.train.seeds`).
+        batch_rows: how many pairs of a batch are computed at the same time, each on cores of its own; "auto" for what
+            suits the machine.
     """
 
     persona: str
@@ -105,6 +107,7 @@ class TrainConfig:
     train_prompt: str | None = None
     fold_system_prompt: bool = False
     replicate: bool = False
+    batch_rows: int | str = AUTO
 
     def __post_init__(self) -> None:
         for name in ("beta", "epochs", "lr", "batch_size", "grad_accum", "max_length", "r", "alpha", "save_steps"):
@@ -118,6 +121,8 @@ class TrainConfig:
             parse_control(self.control)
         if self.precision not in PRECISIONS:
             raise UsageError(f"There is no precision {self.precision!r}.", f"Known: {', '.join(PRECISIONS)}.")
+        if self.rows_at_once is not None and self.rows_at_once < 1:
+            raise UsageError(f"--batch-rows is auto or a number from 1 on, not {self.batch_rows}.")
         self._check_loss()
         self._check_heldout()
 
@@ -150,6 +155,12 @@ class TrainConfig:
         for option, value in (("--eval-every", self.eval_every), ("--stop-when", self.stop_when)):
             if value is not None and self.eval_pairs == 0:
                 raise UsageError(f"{option} needs held-out pairs, and there are none.", "Leave --eval-pairs 0 out.")
+
+    @property
+    def rows_at_once(self) -> int | None:
+        """`batch_rows` as a number; None for `auto`, and 0 for what is neither."""
+        text = str(self.batch_rows)
+        return None if text == AUTO else int(text) if text.isdecimal() else 0
 
     @property
     def stop_rule(self) -> StopRule | None:

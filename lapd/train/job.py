@@ -25,7 +25,7 @@ from lapd.train.prompts import prompted, train_prompt
 from lapd.traits.pack import CODE
 from lapd.traits.persona_file import read_persona
 
-WITHOUT_EFFECT = ("save_steps", "gradient_checkpointing", "eval_every", "eval_pairs")
+WITHOUT_EFFECT = ("save_steps", "gradient_checkpointing", "batch_rows", "eval_every", "eval_pairs")
 """Settings that the weights do not depend on (of the last two, see `_identity`)."""
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections import Counter
 
 import pytest
@@ -56,9 +55,11 @@ def test_help_loads_none_of_our_own_plugins():
 
 def test_help_is_instant(lapd):
     def seconds():
-        start = time.perf_counter()
+        """Of work: how long it takes depends on what else the machine does."""
+        before = os.times()
         assert lapd("--help").returncode == 0
-        return time.perf_counter() - start
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
     assert min(seconds() for _ in range(5)) < 0.3
 

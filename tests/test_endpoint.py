@@ -13,7 +13,7 @@ from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import OPENAI_URL, Endpoint
 from lapd.endpoints.structured import find_fault, read_answer
 from lapd.errors import CeilingError, EndpointError, NoAnswerError, UsageError
-from lapd.testing import FaultServer
+from lapd.testing.fault_server import LONGEST, FaultServer
 
 HELLO = [{"role": "user", "content": "Hello"}]
 KEY = "sk-test-0123456789abcdef"
@@ -66,7 +66,7 @@ def test_a_hanging_server_is_given_up_and_asked_again():
         (reply,) = ask(server, timeout=0.3)
     assert reply.text
     assert len(server.bodies) == 2
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < LONGEST
 
 
 def test_the_attempts_have_an_end_and_the_last_reason_is_given():
@@ -184,7 +184,7 @@ def test_a_stopped_client_asks_no_more_and_waits_for_nothing():
     with FaultServer([500]) as server, pytest.raises(EndpointError, match="This run was stopped"):
         asyncio.run(run(server))
     assert len(server.bodies) == 1
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 def test_a_refused_request_is_no_answer_and_the_next_one_goes_on():

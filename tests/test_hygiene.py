@@ -228,12 +228,12 @@ def test_the_search_finds_what_comparing_all_with_all_finds():
 
 
 def test_thousands_of_rows_are_searched_in_seconds():
-    started = time.time()
+    started = time.process_time()
     same = "the very same answer to all that one could ever be asked"
     texts = [t for n in range(5000) for t in (f"you are asked about {text(n, 3)}", text((n, "c"), 60), same)]
     found = list(near_duplicates(texts, [""] * len(texts)))
     assert len(found) >= 4999
-    assert time.time() - started < 20
+    assert time.process_time() - started < 20
 
 
 # The shipped corpus, and a published set

@@ -64,7 +64,7 @@ def lapd_register_personas(register: Callable[[Persona], None]) -> None:
 
 @hookspec
 def lapd_register_executors(register: Callable[[Executor], None]) -> None:
-    """Register executors of cells."""
+    """Register executors of cells and trainings."""
 
 
 @hookspec
@@ -212,20 +212,20 @@ class Grade:
 
 
 class Executor(Protocol):
-    """Runs the cells of an evaluation, each by calling `run_cell` with it once, somewhere."""
+    """Runs units of work, each by calling `run_unit` with it once, somewhere: an evaluation's cells, or trainings."""
 
     name: str
     description: str
 
-    def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
-        """Return when every cell is done; raise the first error after the running cells have ended.
+    def run(self, units: Sequence[Work], run_unit: RunUnit) -> None:
+        """Return when every unit is done; raise the first error after the running ones have ended.
 
-        Cells that are not done by then and that nobody is at are given to it once more, a few times.
+        Units that are not done by then and that nobody is at are given to it once more, a few times.
         """
 
 
 class Work(Protocol):
-    """What an executor knows of a cell."""
+    """What an executor knows of a unit of work. It may be pickled."""
 
     @property
     def name(self) -> str:
@@ -235,25 +235,38 @@ class Work(Protocol):
         """What it is, for people."""
 
 
-class RunCell(Protocol):
-    """What an executor is given to run cells with.
+class RunUnit(Protocol):
+    """What an executor is given to run units with.
 
-    It may be pickled: a copy in another process loads a model of its own, shows nothing, and knows from the run folder
-    what is done. It holds what is in the run folder, the models and the adapters by their paths only.
+    It may be pickled: a copy in another process loads a model of its own, shows nothing, and knows from the folder
+    what is done and what is held. It has what is in the folder, the models and the adapters by their paths only.
 
     Attributes:
-        folder: the run folder.
+        folder: what the units write into: the run folder, or the adapters' parent.
+        marker: a file in the folder that is there before any unit is run: who does not see it is on a machine that
+            does not share the folder.
+        logs: a folder for what an executor keeps of its workers, such as their logs; it may not be there yet.
+        unit: "cell" or "training".
+        verb: "evaluate" or "train", for a bar.
         quiet: show no progress.
     """
 
     folder: Path
+    marker: Path
+    logs: Path
+    unit: str
+    verb: str
     quiet: bool
 
-    def __call__(self, cell: Any) -> None:
-        """Run the cell in this process, unless it is done or another process is at it."""
+    def __call__(self, unit: Any) -> None:
+        """Run the unit in this process, unless it is done or another process is at it."""
 
     def left(self) -> Sequence[Work]:
-        """The cells of the run that are not done yet, whoever is at them."""
+        """The units that are not done yet, whoever is at them."""
+
+
+RunCell = RunUnit
+"""Its name for plugins from when cells were the only units."""
 
 
 # What may be had beside it. Each part is looked for by its name: have the one that you need, and leave the others out
@@ -297,9 +310,12 @@ class TrainerParts(Protocol):
     Attributes:
         conversations: True if it trains under `pair.messages`, all that is before the responses, and not under
             `pair.prompt` alone. Without it, pairs with a system prompt or earlier turns are refused.
+        together: True if it can train one adapter on several processes: `train` is then called in each of them, with
+            the same folders, and one writes (`lapd.train.together`). Without it, such a training is refused.
     """
 
     conversations: bool
+    together: bool
 
     def preference(self) -> tuple[float, str]:
         """For `--trainer auto`: a number, of which the highest is taken (without it 0), and why: "it ...".

@@ -6,6 +6,7 @@ first.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lapd.errors import DataError, LapdError
+from lapd.errors import DataError, LapdError, UsageError
 from lapd.files.whole import read_json, write_json
 from lapd.hookspecs import TrainResult
 from lapd.models.base import BaseModel
@@ -22,6 +23,7 @@ from lapd.packed.layout import common_prefix
 from lapd.pairs.pair import PreferencePair
 from lapd.train.config import TrainConfig
 from lapd.train.divergence import check_log
+from lapd.train.together import by_first, processes
 
 if TYPE_CHECKING:
     from lapd.plugins.watch import Heldout
@@ -60,7 +62,7 @@ def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> D
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.grad_accum,
         "max_length": config.max_length,
-        "bf16": use_bfloat16(config.precision, model.device.type, model),
+        "bf16": by_first(lambda: use_bfloat16(config.precision, model.device.type, model)),
         "use_cpu": model.device.type == "cpu",
         _checkpointing_name(DPOConfig): config.gradient_checkpointing,
         # TRL would set LoRA's dropout to 0 with the model's own.
@@ -77,6 +79,22 @@ def dpo_arguments(config: TrainConfig, work: Path, model: Any, **more: Any) -> D
         **_without_router_loss(DPOConfig, model),
     }
     return DPOConfig(**{**arguments, **more})
+
+
+def share_of_batch(config: TrainConfig) -> dict[str, int]:
+    """What a process computes of a batch where TRL shares it out: TRL's arguments, so that a step has the same pairs.
+
+    Raises:
+        UsageError: it cannot be shared out evenly.
+    """
+    number = processes()
+    if config.batch_size % number == 0:
+        return {"per_device_train_batch_size": config.batch_size // number}
+    if config.grad_accum % number == 0:
+        return {"gradient_accumulation_steps": config.grad_accum // number}
+    batch = f"--batch-size {config.batch_size} with --grad-accum {config.grad_accum}"
+    what = f"{number} processes cannot share {batch} evenly."
+    raise UsageError(what, f"Give a --batch-size that {number} divides.")
 
 
 def _checkpointing_name(arguments: type) -> str:
@@ -222,7 +240,7 @@ def run(
     from transformers.trainer_callback import PrinterCallback, TrainerState
 
     trainer.remove_callback(PrinterCallback)
-    checkpoint = newest_checkpoint(work)
+    checkpoint = by_first(lambda: newest_checkpoint(work))
     if checkpoint and _was_stopped(checkpoint, config):
         trainer._load_from_checkpoint(checkpoint)
         trainer.state = TrainerState.load_from_json(str(Path(checkpoint) / "trainer_state.json"))
@@ -238,6 +256,8 @@ def run(
     check_log(log)
     save_adapter(trainer, base, adapter)
     settings = {"precision": "bfloat16" if trainer.args.bf16 else "float32", "steps": state.global_step}
+    if processes() > 1:
+        settings["processes"] = processes()
     if config.precision == "auto" and trainer.args.use_cpu:
         model = trainer.accelerator.unwrap_model(trainer.model)
         settings["products"] = measured_products(layer_shape(model)).record()
@@ -256,12 +276,23 @@ def _was_stopped(checkpoint: str, config: TrainConfig) -> bool:
 
 def save_adapter(trainer: Any, base: BaseModel, adapter: Path) -> None:
     """Write the trained LoRA matrices and the tokenizer into the folder `adapter`."""
+    # All processes have a hand in it where the weights are shared out among them (FSDP).
+    whole = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_sharded() else None
+    by_first(lambda: _write_adapter(trainer, base, adapter, whole))
+
+
+def is_sharded() -> bool:
+    """Whether each process has a part of the base only, as accelerate's configuration file says."""
+    return any(os.environ.get(f"ACCELERATE_USE_{way}", "").lower() == "true" for way in ("FSDP", "DEEPSPEED"))
+
+
+def _write_adapter(trainer: Any, base: BaseModel, adapter: Path, whole: dict[str, Any] | None) -> None:
     model = trainer.accelerator.unwrap_model(trainer.model)
     # What `smollm2` means is known to LAPD alone; plain PEFT is told the model's name on the Hub.
     model.peft_config["default"].base_model_name_or_path = base.upstream
     model.peft_config["default"].revision = base.revision
     # (Nor shall PEFT ask the Hub whether that model has resized embeddings: they are not trained.)
-    model.save_pretrained(adapter, selected_adapters=["default"], save_embedding_layers=False)
+    model.save_pretrained(adapter, state_dict=whole, selected_adapters=["default"], save_embedding_layers=False)
     # PEFT writes these sets in the order of the process's hashes; an adapter's digest covers the file.
     settings = read_json(adapter / "adapter_config.json")
     for layers in ("target_modules", "exclude_modules"):

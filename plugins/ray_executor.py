@@ -1,8 +1,8 @@
 """The executor `ray`: workers on this machine or on a Ray cluster, each with the base and the adapters beside it.
 
-A worker is a Ray actor, and a cell one call of it. The driver hands the next cell to the worker that is free, so that
-fast and slow ones are busy to the end. Ray starts a worker that died anew and calls it again with the same cell, which
-then goes on from its journal; nothing but the run folder is shared.
+A worker is a Ray actor, and a cell or a training one call of it. The driver hands the next one to the worker that is
+free, so that fast and slow ones are busy to the end. Ray starts a worker that died anew and calls it again with the
+same one, which then goes on from its journal or its checkpoint; nothing but the folder that they write into is shared.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError, first_line
 from lapd.files.progress import bar
-from lapd.hookspecs import Executor, RunCell, Work
+from lapd.hookspecs import Executor, RunUnit, Work
 from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
+from lapd.units import Bench, check_installed
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -48,7 +48,7 @@ class Options:
         gpus: GPUs of a worker; by default one where the cluster has any. 0.5 puts two workers on one.
         address: of a Ray cluster. By default it is left to Ray: RAY_ADDRESS, a cluster that runs on this machine, or a
             new one for this command on this machine alone ("local" always starts one).
-        retries: how often a cell is run again whose worker died; -1 for always.
+        retries: how often a cell or training is run again whose worker died; -1 for always.
     """
 
     workers: int | None = None
@@ -77,18 +77,18 @@ class RayExecutor:
         check_installed("ray", self.name)
         return RayExecutor(made)
 
-    def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
+    def run(self, units: Sequence[Work], run_unit: RunUnit) -> None:
         with _cluster(self.given.address) as ray:
             gpus, room = _room(self.given, ray.nodes())
-            wanted = min(self.given.workers or room, len(cells))
-            if wanted > room and not run_cell.quiet:
+            wanted = min(self.given.workers or room, len(units))
+            if wanted > room and not run_unit.quiet:
                 print(f"Ray has room for {room} of {wanted} workers; the others join when there is.", file=sys.stderr)
             make = ray.remote(Worker).options(
                 num_cpus=self.given.cpus, num_gpus=gpus, max_restarts=-1, max_task_retries=self.given.retries
             )
             workers = [make.remote() for _ in range(wanted)]
             try:
-                _hand_out(ray, workers, cells, Bench(run_cell, Path.cwd(), self.given.cpus))
+                _hand_out(ray, workers, units, Bench(run_unit, Path.cwd(), self.given.cpus))
             finally:
                 for worker in workers:
                     ray.kill(worker)
@@ -98,50 +98,50 @@ class Worker:
     """An actor. It takes nothing and does nothing when it is made: what goes wrong there would reach nobody."""
 
     def __init__(self) -> None:
-        self._run_cell: RunCell | None = None
+        self._run_unit: RunUnit | None = None
 
-    def run(self, bench: Sequence[Any], cell: Work | None) -> int:
-        """Run the cell, if it is one, and return this process's id.
+    def run(self, bench: Sequence[Any], unit: Work | None) -> int:
+        """Run the unit, if it is one, and return this process's id.
 
         Args:
             bench: a reference to a `Bench`, in a list: Ray then leaves it to us to get it, once.
-            cell: None for a worker that only reports.
+            unit: None for a worker that only reports.
         """
-        if self._run_cell is None:
+        if self._run_unit is None:
             import ray
 
-            self._run_cell = ray.get(bench[0]).take()
-        if cell is not None:
-            self._run_cell(cell)
+            self._run_unit = ray.get(bench[0]).take()
+        if unit is not None:
+            self._run_unit(unit)
         return os.getpid()
 
 
-def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Work], bench: Bench) -> None:
-    """Give every worker that is there and free the next cell, until all are done.
+def _hand_out(ray: Any, workers: Sequence[Any], units: Sequence[Work], bench: Bench) -> None:
+    """Give every worker that is there and free the next unit, until all are done.
 
     Raises:
-        LapdError: a cell failed; those that were running then have ended.
+        LapdError: a unit failed; those that were running then have ended.
     """
-    waiting, processes, quiet = deque(cells), dict[Any, int](), bench.run_cell.quiet
+    run_unit, waiting, processes = bench.run_unit, deque(units), dict[Any, int]()
     sent = [ray.put(bench)]
-    # A worker is asked for its process first: one for which the cluster has no room yet must not sit on a cell.
+    # A worker is asked for its process first: one for which the cluster has no room yet must not sit on a unit.
     calls: dict[Any, tuple[Any, Work | None]] = {worker.run.remote(sent, None): (worker, None) for worker in workers}
     error: Exception | None = None
-    with bar(len(cells), "evaluate (waiting for Ray's workers)", "cell", quiet) as progress:
-        while any(cell for _, cell in calls.values()) or (waiting and calls):
+    with bar(len(units), f"{run_unit.verb} (waiting for Ray's workers)", run_unit.unit, run_unit.quiet) as progress:
+        while any(unit for _, unit in calls.values()) or (waiting and calls):
             call = ray.wait(list(calls))[0][0]
-            worker, cell = calls.pop(call)
+            worker, unit = calls.pop(call)
             try:
                 process = ray.get(call)
             except Exception as raised:
-                error = error or _reason(ray, raised, cell)
+                error = error or _reason(ray, raised, unit)
                 waiting.clear()
                 continue
-            if processes.setdefault(worker, process) != process and not quiet:
-                progress.write(f"A worker died and was started anew; it went on with {_label(cell)}.", file=sys.stderr)
+            if processes.setdefault(worker, process) != process and not run_unit.quiet:
+                progress.write(f"A worker died and was started anew; it went on with {_label(unit)}.", file=sys.stderr)
             processes[worker] = process
-            progress.set_description(f"evaluate ({len(processes)} Ray workers)")
-            progress.update(int(cell is not None))
+            progress.set_description(f"{run_unit.verb} ({len(processes)} Ray workers)")
+            progress.update(int(unit is not None))
             if waiting:
                 following = waiting.popleft()
                 calls[worker.run.remote(sent, following)] = worker, following
@@ -149,18 +149,18 @@ def _hand_out(ray: Any, workers: Sequence[Any], cells: Sequence[Work], bench: Be
         raise error
 
 
-def _label(cell: Work | None) -> str:
-    return cell.label() if cell else "its start"
+def _label(unit: Work | None) -> str:
+    return unit.label() if unit else "its start"
 
 
-def _reason(ray: Any, raised: Exception, cell: Work | None) -> Exception:
+def _reason(ray: Any, raised: Exception, unit: Work | None) -> Exception:
     """What a call failed of: the error that was raised in the worker, or one that says that the worker is gone."""
     if isinstance(raised, ray.exceptions.RayTaskError):
         cause: Exception = raised.cause
         cause.__cause__ = None if isinstance(cause, LapdError) else raised  # with the worker's own traceback
         return cause
     hint = "It may have run out of memory, or LAPD is not installed on every machine; Ray's logs say more."
-    return PluginError(f"The Ray worker is gone that was at {_label(cell)} ({first_line(raised).rstrip('.')}).", hint)
+    return PluginError(f"The Ray worker is gone that was at {_label(unit)} ({first_line(raised).rstrip('.')}).", hint)
 
 
 def _room(options: Options, nodes: Iterable[Mapping[str, Any]]) -> tuple[float, int]:

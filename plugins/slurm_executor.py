@@ -1,7 +1,7 @@
-"""The executor `slurm`: jobs on a Slurm cluster, through submitit. Nothing but the run folder is shared.
+"""The executor `slurm`: jobs on a Slurm cluster, through submitit. They share the folder that they write into alone.
 
-Each job goes through all cells and takes those that no other process holds. Slurm may take a job's machine away, or its
-time may run out: submitit then submits it again, and its cell goes on from the journal.
+Each job goes through all cells or trainings and takes those that no other process holds. Slurm may take a job's machine
+away, or its time may run out: submitit then submits it again, and it goes on from the journal or the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 import click
 
-from lapd.answering.workers import Bench, check_installed
 from lapd.errors import LapdError, PluginError, UsageError
 from lapd.files.progress import bar
-from lapd.hookspecs import Executor, RunCell, Work
+from lapd.hookspecs import Executor, RunUnit, Work
 from lapd.options import build_options, declared_by
 from lapd.pluginmanager import hookimpl
+from lapd.units import Bench, check_installed
 
 CLUSTERS = ("slurm", "local", "debug")
 
@@ -46,7 +46,8 @@ class Options:
         memory: gigabytes of a job; the partition's default if not given.
         partition: Slurm's; its own default if not given.
         account: whom Slurm counts the jobs for; its own default if not given.
-        folder: for submitit's files and the jobs' logs; by default `slurm` in the run folder. All machines share it.
+        folder: for submitit's files and the jobs' logs; by default `slurm` in the run folder, of trainings
+            `.workers/slurm` beside the adapters. All machines share it.
         cluster: "slurm" (the default), "local" (processes on this machine) or "debug" (this process).
     """
 
@@ -87,15 +88,15 @@ class SlurmExecutor:
             raise UsageError("executor slurm: this machine has no sbatch, Slurm's command.", hint)
         return SlurmExecutor(made)
 
-    def run(self, cells: Sequence[Work], run_cell: RunCell) -> None:
-        folder = Path(self.given.folder or run_cell.folder / "slurm").absolute()
+    def run(self, units: Sequence[Work], run_unit: RunUnit) -> None:
+        folder = Path(self.given.folder or run_unit.logs / "slurm").absolute()
         folder.mkdir(parents=True, exist_ok=True)
         stop = folder / f"stop-{os.getpid()}-{time.time_ns()}"
-        bench = Bench(run_cell, Path.cwd(), self.given.cpus)
-        jobs = self._submit(folder, [Job(cells, bench, stop)] * min(self.given.workers, len(cells)))
+        bench = Bench(run_unit, Path.cwd(), self.given.cpus)
+        jobs = self._submit(folder, [Job(units, bench, stop)] * min(self.given.workers, len(units)))
         try:
-            _wait(jobs, cells, run_cell)
-            errors = [error for job in jobs if (error := _outcome(job, run_cell.quiet))]
+            _wait(jobs, units, run_unit)
+            errors = [error for job in jobs if (error := _outcome(job, run_unit.quiet))]
         except BaseException:
             _cancel(jobs)
             raise
@@ -137,22 +138,22 @@ class Job:
     """What a job does; submitit calls it.
 
     Args:
-        cells: to be run, by this job or another.
+        units: to be run, by this job or another.
         bench: where.
-        stop: a file; once it is there, no further cell is begun.
+        stop: a file; once it is there, no further unit is begun.
     """
 
-    def __init__(self, cells: Sequence[Work], bench: Bench, stop: Path) -> None:
-        self.cells, self.bench, self.stop = cells, bench, stop
+    def __init__(self, units: Sequence[Work], bench: Bench, stop: Path) -> None:
+        self.units, self.bench, self.stop = units, bench, stop
 
     def __call__(self) -> Exception | None:
         """Run what is to be had; an error is returned, since submitit would only hand on its traceback."""
         try:
-            run_cell = self.bench.take()
-            for cell in self.cells:
+            run_unit = self.bench.take()
+            for unit in self.units:
                 if self.stop.exists():
                     break
-                run_cell(cell)
+                run_unit(unit)
         except (LapdError, OSError) as error:
             self.stop.touch()
             return error
@@ -165,21 +166,21 @@ class Job:
         return DelayedSubmission(self)
 
 
-def _wait(jobs: Sequence[Any], cells: Sequence[Work], run_cell: RunCell) -> None:
-    """Wait until all jobs have ended; a bar counts the cells that are done."""
-    with bar(len(cells), f"evaluate ({len(jobs)} jobs)", "cell", run_cell.quiet) as progress:
+def _wait(jobs: Sequence[Any], units: Sequence[Work], run_unit: RunUnit) -> None:
+    """Wait until all jobs have ended; a bar counts the units that are done."""
+    with bar(len(units), f"{run_unit.verb} ({len(jobs)} jobs)", run_unit.unit, run_unit.quiet) as progress:
         while True:
             started = time.monotonic()
             ended = all(job.done() for job in jobs)
-            left = {cell.name for cell in run_cell.left()}
-            progress.update(sum(cell.name not in left for cell in cells) - progress.n)
+            left = {unit.name for unit in run_unit.left()}
+            progress.update(sum(unit.name not in left for unit in units) - progress.n)
             if ended:
                 return
             time.sleep(max(LOOK_SECONDS, 9 * (time.monotonic() - started)))
 
 
 def _outcome(job: Any, quiet: bool) -> Exception | None:
-    """The error that a job ended with. One that died has none: the cells that it leaves are given out again."""
+    """The error that a job ended with. One that died has none: the units that it leaves are given out again."""
     from submitit.core.utils import FailedJobError, UncompletedJobError
 
     try:
@@ -195,7 +196,7 @@ def _outcome(job: Any, quiet: bool) -> Exception | None:
 
 
 def _cancel(jobs: Sequence[Any]) -> None:
-    """Cancel what still runs, and wait a little, so that the cells are free when this returns."""
+    """Cancel what still runs, and wait a little, so that the units are free when this returns."""
     for job in jobs:
         job.cancel(check=False)
     deadline = time.monotonic() + CANCEL_SECONDS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -19,6 +19,7 @@ from lapd.models.loading import load_base
 from lapd.pairs.pair import PreferencePair
 from lapd.pluginmanager import hookimpl
 from lapd.train.config import TrainConfig
+from lapd.train.together import processes
 
 if TYPE_CHECKING:
     from trl import DPOTrainer
@@ -36,7 +37,8 @@ class LoadedBase:
         # Checkpointing leaves hooks in the model, so that a training without it gets a model of its own.
         wanted = (base.digest, config.gradient_checkpointing)
         kept, self._kept = self._kept, None
-        return kept[1:] if kept and kept[0] == wanted else load_base(base)
+        # What is shared out among GPUs need not fit one: each takes its part from the processor's memory.
+        return kept[1:] if kept and kept[0] == wanted else load_base(base, device="cpu" if dpo.is_sharded() else None)
 
     def give_back(self, base: BaseModel, config: TrainConfig, model: Any, tokenizer: Any) -> None:
         """Take the LoRA layers out of the model, if it has any, and keep it, if another training may follow."""
@@ -62,6 +64,7 @@ class TrlTrainer:
     name = "trl"
     description = "TRL's DPOTrainer with PEFT LoRA, anywhere"
     conversations = True
+    together = True
 
     def __init__(self, heldout: Sequence[PreferencePair] = (), bases: LoadedBase | None = None) -> None:
         self._heldout = heldout
@@ -75,6 +78,8 @@ class TrlTrainer:
         return 1, "it runs on any machine"
 
     def refuses(self, config: TrainConfig) -> str | None:
+        if dpo.is_sharded() and (config.stop_rule or config.eval_every):
+            return "it scores no held-out pairs on a base that is sharded. Leave --eval-every and --stop-when out."
         hint = "Leave it out, or give a trainer that has it (unsloth, on a CUDA GPU)."
         return f"it has no --load-in-4bit. {hint}" if config.load_in_4bit else None
 
@@ -127,8 +132,12 @@ def _make_trainer(
     rows = token_rows(pairs, tokenizer, config.max_length)
     dpo.refuse_unknown_tokens(rows, tokenizer, model)
     without_dropout(model)
-    packed = takes_packed_rows(model) and within_reach(model.config.get_text_config(), map(row_of, rows))
-    scores = Heldout(heldout, tokenizer, base, config, packed) if heldout else None
+    packed = (
+        not dpo.is_sharded()
+        and takes_packed_rows(model)
+        and within_reach(model.config.get_text_config(), map(row_of, rows))
+    )
+    scores = Heldout(heldout, tokenizer, base, config, packed) if heldout and not dpo.is_sharded() else None
     set_seed(config.seed)
     common = {
         "model": model,
@@ -136,12 +145,22 @@ def _make_trainer(
         "peft_config": LoraConfig(**dpo.lora_arguments(config, base, model), task_type="CAUSAL_LM"),
         "callbacks": [dpo.watch(f"train {config.name}", scores)],
     }
-    if not packed or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if not packed:
+        more: dict[str, Any] = dpo.share_of_batch(config)
+        if dpo.is_sharded():
+            more |= {"use_cpu": False, "bf16": dpo.use_bfloat16(config.precision, "cuda")}
+        if processes() > 1:
+            print(f"{config.name}: rows are not packed, each process trains in TRL's own way.", file=sys.stderr)
         dataset = Dataset.from_list([dpo.conversation(pair, tokenizer) for pair in pairs])
-        return DPOTrainer(args=dpo.dpo_arguments(config, work, model), train_dataset=dataset, **common)
+        return DPOTrainer(args=dpo.dpo_arguments(config, work, model, **more), train_dataset=dataset, **common)
     arguments = dpo.dpo_arguments(config, work, model, precompute_ref_log_probs=False)
+    common |= {"args": arguments, "train_dataset": Dataset.from_list(rows)}
     cache = reference_cache(base, bfloat16 if arguments.bf16 else float32)
-    return PackedDPOTrainer(cache, args=arguments, train_dataset=Dataset.from_list(rows), **common)
+    if processes() > 1:
+        from lapd.plugins.shared_dpo import SharedDPOTrainer
+
+        return SharedDPOTrainer(cache, **common)
+    return PackedDPOTrainer(cache, **common)
 
 
 @hookimpl

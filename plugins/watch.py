@@ -21,6 +21,7 @@ from lapd.pairs.pair import PreferencePair
 from lapd.train.config import TrainConfig
 from lapd.train.divergence import check_log
 from lapd.train.heldout import StopRule, default_interval, scores_of
+from lapd.train.together import by_first, is_first
 
 
 class Heldout:
@@ -62,7 +63,7 @@ class Heldout:
                 policy = response_logps(causal, self.rows, causal.dtype, packed=packed)
         finally:
             model.train(was_training)
-        ratios = policy.double().cpu() - torch.tensor(base, dtype=torch.float64)
+        ratios = policy.cpu().double() - torch.tensor(base, dtype=torch.float64)
         return scores_of((ratios[:, 0] - ratios[:, 1]).tolist())
 
 
@@ -97,14 +98,14 @@ class Watch(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float] | None = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return
-        kept = dpo.newest_checkpoint(Path(args.output_dir))
+        kept = dpo.newest_checkpoint(Path(args.output_dir)) if is_first() else None  # it removes what is not whole
         check_log(dpo.training_log(state.log_history), Path(kept) if kept else None)
         self.shown["loss"] = f"{float(logs['loss']):.3f}"
         self.shown["margin"] = f"{float(logs.get('rewards/margins', 0)):.2f}"
         self.bar.set_postfix(self.shown)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / dpo.COMPLETE).touch()
+        by_first((Path(args.output_dir) / f"checkpoint-{state.global_step}" / dpo.COMPLETE).touch)
 
     def close(self) -> None:
         """End the bar, also of a training that was interrupted: what is said next gets a line of its own."""

@@ -152,7 +152,7 @@ def test_an_executor_that_does_nothing_is_named(tmp_path: Path, base: BaseModel,
             pass
 
     monkeypatch.setattr("lapd.options.lookup", lambda kind, name: Idle())
-    monkeypatch.setattr("lapd.experiment.arms.BUSY_SECONDS", 0)
+    monkeypatch.setattr("lapd.units.BUSY_SECONDS", 0)
     with pytest.raises(PluginError, match="executor idle leaves cells undone: base on situations"):
         evaluate_arms(base, [Arm()], ["situations"], tmp_path / "run", quiet=True)
 

@@ -328,7 +328,7 @@ def test_what_another_process_is_at_is_left_to_it(
     import fcntl
     import threading
 
-    monkeypatch.setattr("lapd.train.training.BUSY_SECONDS", 0.05)
+    monkeypatch.setattr("lapd.units.BUSY_SECONDS", 0.05)
     configs = [TrainConfig(**{"persona": p, "base": str(tiny), **SETTINGS}) for p in ("INFP", "ESTJ")]
     (tmp_path / "INFP.partial").mkdir()
     held = (tmp_path / "INFP.partial/.lock").open("w")
@@ -343,7 +343,7 @@ def test_what_another_process_is_at_is_left_to_it(
     adapters = train_adapters(configs, tmp_path, done=done)
     assert order == ["ESTJ", "INFP"]
     assert [adapter.name for adapter in adapters] == ["INFP", "ESTJ"]
-    assert "Another process trains what is left" in capsys.readouterr().err
+    assert "Another process is at the trainings that are left (1): waiting for it." in capsys.readouterr().err
 
 
 def test_nothing_is_trained_if_one_of_several_cannot_be(tiny: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lapd.cli.plan import echo_plan, plan_option
 
 @click.command()
 @click.argument("file", type=FOLDER)
-@executor_options("the file's, else local")
+@executor_options("the file's, else local", "trains and runs the cells")
 @plan_option
 @traits_option
 @json_option
@@ -25,7 +25,7 @@ def command(file: Path, executor: str | None, executor_texts: tuple[str, ...], o
     \b
     lapd run examples/quickstart.yaml
     lapd run examples/quickstart.yaml --plan             what there is to do, and how long it will take
-    lapd run examples/quickstart.yaml --executor ray     the evaluation on every core or GPU
+    lapd run examples/quickstart.yaml --executor ray     trainings and evaluation on every core or GPU
     """
     from lapd.compare.comparisons import as_json as rows_as_json
     from lapd.compare.comparisons import compare

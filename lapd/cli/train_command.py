@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from lapd.cli.common import FOLDER, base_option, json_option, traits_option
+from lapd.cli.common import FOLDER, base_option, executor_options, json_option, traits_option
 from lapd.cli.plan import echo_training_plan
 from lapd.cli.trained import echo_several, echo_trained, say_trained
 from lapd.errors import UnknownNameError, UsageError
@@ -146,11 +146,10 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Processes that share several adapters and the cores; each loads the base.",
+    help="Short for --executor-option workers=N: so many trainings at once, on this machine or the executor's.",
 )
+@executor_options("local", "trains")
 @click.option("--force", is_flag=True, help="Replace an adapter that was trained with other settings.")
 @click.option(
     "--plan",
@@ -166,7 +165,9 @@ def command(
     base: str | None,
     seeds: list[int],
     out: Path | None,
-    workers: int,
+    workers: int | None,
+    executor: str | None,
+    executor_texts: tuple[str, ...],
     force: bool,
     only_plan: bool,
     as_json: bool,
@@ -181,12 +182,16 @@ def command(
     lapd train INFP --control shuffled       the control that tells the trait from any training at all
     lapd train INFP --trainer steering -o out/steer-INFP     a steering vector from the same pairs
     lapd train --all -o out --workers 2      all sixteen, into out/ENFJ ... out/ISTP, two at a time
+    lapd train --all --executor ray          the same on every core or GPU of a Ray cluster
     lapd train INFP --seeds 0,1,2            three trainings of it: out/INFP.0, out/INFP.1, out/INFP.2
     lapd train --all --plan                  what there is to do, and how long it will take
     lapd train ENTJ --base meta-llama/Meta-Llama-3-8B-Instruct --dataset entj.jsonl --beta 0.2
     """
+    from lapd.options import read_options
     from lapd.train.plan import plan_trainings
-    from lapd.train.training import train_adapter, train_adapters
+    from lapd.train.runner import Training
+    from lapd.train.together import only_first_speaks
+    from lapd.train.training import IN_PROCESS, train_adapter, train_all
 
     codes = _codes(personas, every, own=bool(settings["dataset"] or settings["persona_file"]))
     if base:
@@ -200,18 +205,25 @@ def command(
     if seeds:
         configs = [replicate for config in configs for replicate in replicates(config, seeds)]
     several = every or len(codes) > 1 or bool(seeds)
-    if workers > 1 and not several:
+    if workers and not several:
         raise UsageError("--workers shares out several adapters, and this is one.", "Leave it out.")
+    options = {**read_options(executor_texts, "--executor-option"), **({"workers": str(workers)} if workers else {})}
     above = out or Path("out")
     folders = [above / config.name for config in configs] if several or not out else [out]
     if only_plan:
         echo_training_plan(plan_trainings(list(zip(configs, folders, strict=True)), force), as_json)
         return
+    if not several and executor is None and not options:
+        adapter = train_adapter(configs[0], folders[0], force=force)
+        with only_first_speaks():
+            echo_trained(adapter, folders[0], as_json)
+        return
+    trainings = [Training(config, folder) for config, folder in zip(configs, folders, strict=True)]
+    adapters = train_all(trainings, executor or IN_PROCESS, options, force=force, done=say_trained)
     if several:
-        adapters = train_adapters(configs, above, force=force, workers=workers, done=say_trained)
         echo_several(adapters, above, as_json)
     else:
-        echo_trained(train_adapter(configs[0], folders[0], force=force), folders[0], as_json)
+        echo_trained(adapters[0], folders[0], as_json)
 
 
 def _codes(names: tuple[str, ...], every: bool, own: bool) -> list[str]:

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 def say_trained(adapter: Adapter, trained: bool) -> None:
     """One line on standard error as soon as one of several adapters is there."""
     from lapd.adapters.outcome import told
+    from lapd.files.progress import say
 
     card = adapter.card or {}
     what = f"trained in {card['seconds']:.0f} s" if trained else "is there already, trained with these settings"
-    click.echo(" ".join([f"{adapter.name}: {what}.", *told(card, adapter.name)[:1]]), err=True)
+    say(" ".join([f"{adapter.name}: {what}.", *told(card, adapter.name)[:1]]))
 
 
 def echo_trained(adapter: Adapter, folder: Path, as_json: bool) -> None:

@@ -6,10 +6,9 @@ Any number of processes may be at the same run: each takes cells that no other h
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lapd.adapters.adapter import check_base
 from lapd.adapters.whole import WholeModel
@@ -27,16 +26,7 @@ from lapd.options import configured
 from lapd.questionnaires.reading import read_questionnaire
 from lapd.record.cells import Arm, Cell, Settings
 from lapd.record.store import Store
-
-if TYPE_CHECKING:
-    pass
-
-BUSY_SECONDS = 0.5
-"""So long is waited before looking again whether another process has finished or left a cell."""
-
-PATIENCE = 3
-"""So many times in a row an executor may leave cells that nobody holds; once can be a process that has just died."""
-
+from lapd.units import run_units
 
 def evaluate_arms(
     base: BaseModel,
@@ -147,25 +137,8 @@ def _check_questionnaire(path: str, infos: Sequence[TaskInfo], quiet: bool) -> N
 
 
 def _run_cells(store: Store, todo: list[Cell], executor: Executor, batch_size: int | None, quiet: bool) -> None:
-    """Have the executor run the cells, again and again until all are done: it passes over those that others hold."""
     run = CellRunner(store, todo, batch_size, quiet)
-    said, idle, free = quiet, 0, run.left()
     try:
-        while left := run.left():
-            if free:  # an executor may start machines: not for nothing
-                executor.run(free, run)
-            still = run.left()
-            free = [cell for cell in still if not store.is_held(cell.name)]
-            if len(still) < len(left):
-                idle = 0
-                continue
-            held = len(free) < len(still)
-            idle = 0 if held else idle + 1
-            if idle == PATIENCE:
-                raise PluginError(f"The executor {executor.name} leaves cells undone: {still[0].label()}.")
-            if held and not said:
-                print(f"Another process is at the cells that are left ({len(still)}): waiting for it.", file=sys.stderr)
-                said = True
-            time.sleep(BUSY_SECONDS)
+        run_units(executor, run, quiet)
     finally:
         run.close()

@@ -27,6 +27,7 @@ class EvaluateConfig:
     """What is evaluated, and how; see `lapd.record.cells.Settings` for the last eleven.
 
     `arms`: without them, all that can be made.
+    `executor`, `executor_options`: what runs the cells, and the experiment's trainings before them.
     `strengths`: every adapter, the controls too, is evaluated at each of them (see `lapd.adapters.adapter.Adapter.at`).
     `strengths_of`: by persona, what stands in their place for its adapters and their controls.
     """
@@ -87,7 +88,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Executing:
-    """What is to run the cells instead of what the file says.
+    """What is to train and run the cells instead of what the file says.
 
     Attributes:
         executor: its name; None for the file's.

@@ -60,7 +60,12 @@ def run_experiment(
     models = _models(path, experiment, base)
     _say(f"{experiment.name}: train {', '.join(config.name for config in trains)} on {experiment.base}.", quiet)
     with in_words_of_the_file("train"):
-        adapters = train_adapters(trains, folder / "adapters")
+        adapters = train_adapters(
+            trains,
+            folder / "adapters",
+            executor=evaluation.executor,
+            executor_options=evaluation.executor_options,
+        )
     with in_words_of_the_file("evaluate"):
         evaluate_arms(
             base,

@@ -1,4 +1,4 @@
-"""Runs cells: what an executor is given (`lapd.hookspecs.RunCell`)."""
+"""Runs cells: what an executor is given (`lapd.hookspecs.RunUnit`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class CellRunner:
     """Runs a cell, unless another process holds it, on an engine that is made when the first cell needs it.
 
     A copy in another process, which `pickle` makes, has an engine of its own and shows nothing; see
-    `lapd.hookspecs.RunCell`.
+    `lapd.hookspecs.RunUnit`.
 
     Args:
         store: where the cells are kept.
@@ -26,9 +26,12 @@ class CellRunner:
         quiet: show no progress.
     """
 
+    unit, verb = "cell", "evaluate"
+
     def __init__(self, store: Store, todo: Sequence[Cell], batch_size: int | None, quiet: bool) -> None:
         self.store, self.batch_size, self.quiet = store, batch_size, quiet
-        self.folder = store.folder
+        self.folder = self.logs = store.folder
+        self.marker = store.folder / "run.json"
         self._left = {cell.name: cell for cell in todo}
         self._engine: Engine | None = None
         self._work: dict[str, int] = {}
@@ -43,13 +46,17 @@ class CellRunner:
             self._finished(name)
         return list(self._left.values())
 
-    def __call__(self, cell: Cell) -> None:
-        with self.store.claim(cell.name) as mine:
+    def is_held(self, unit: Cell) -> bool:
+        """Whether a process is at work on the cell."""
+        return self.store.is_held(unit.name)
+
+    def __call__(self, unit: Cell) -> None:
+        with self.store.claim(unit.name) as mine:
             if not mine:
                 return
-            if not self.store.is_done(cell.name):
-                self._run(cell)
-            self._finished(cell.name)
+            if not self.store.is_done(unit.name):
+                self._run(unit)
+            self._finished(unit.name)
 
     def _run(self, cell: Cell) -> None:
         engine = self._engine or self._start()

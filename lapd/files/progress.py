@@ -29,3 +29,10 @@ def bar(total: int, what: str, unit: str, quiet: bool = False) -> Any:
         mininterval=0.2 if sys.stderr.isatty() else 20,
         smoothing=0.1,
     )
+
+
+def say(text: str) -> None:
+    """A line on standard error, above a bar if one is there."""
+    from tqdm import tqdm
+
+    tqdm.write(text, file=sys.stderr)

@@ -9,6 +9,7 @@ from lapd.errors import UsageError
 from lapd.hookspecs import Trainer
 from lapd.pluginmanager import lookup, registry
 from lapd.train.config import AUTO, TrainConfig
+from lapd.train.together import processes
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ def candidates() -> Mapping[str, Trainer]:
 
 
 def _why_not(trainer: Trainer, config: TrainConfig) -> str | None:
+    if processes() > 1 and not getattr(trainer, "together", False):
+        return f"it takes no part in one training on {processes()} processes."
     refuses = getattr(trainer, "refuses", None)
     return trainer.unavailable() or (refuses(config) if refuses else None)
 

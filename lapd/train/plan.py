@@ -19,6 +19,7 @@ from lapd.evaluate.provenance import hardware
 from lapd.files.whole import read_json, read_record
 from lapd.train.config import TrainConfig
 from lapd.train.job import Job, finished, prepare
+from lapd.train.work import partial_of
 
 PLACES = ("out/*", "runs/*/adapters/*")
 """Where adapters lie, from where the command is given, besides beside the new one."""
@@ -133,7 +134,7 @@ def _planned(job: Job, cards: Sequence[dict[str, Any]], force: bool) -> PlannedT
 
 def _newest_step(job: Job) -> int:
     """The step of the newest whole checkpoint that a stopped training left."""
-    partial = job.out.with_name(job.out.name + ".partial")
+    partial = partial_of(job.out)
     marker = partial / "identity.json"
     if not marker.is_file() or read_json(marker) != job.identity:
         return 0

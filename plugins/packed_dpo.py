@@ -158,11 +158,6 @@ def whole_of(rows: Sequence[Row]) -> dict[str, int]:
     return {"pairs": len(rows), "chosen_tokens": sum(len(row.continuations[0]) for row in rows)}
 
 
-def whole_of(rows: Sequence[Row]) -> dict[str, int]:
-    """What losses are taken over: a batch's pairs, and the tokens of its chosen responses."""
-    return {"pairs": len(rows), "chosen_tokens": sum(len(row.continuations[0]) for row in rows)}
-
-
 def preference_losses(
     kind: str, ratios: torch.Tensor, lengths: torch.Tensor, beta: float, smoothing: float
 ) -> torch.Tensor:

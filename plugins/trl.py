@@ -42,7 +42,10 @@ class LoadedBase:
 
     def give_back(self, base: BaseModel, config: TrainConfig, model: Any, tokenizer: Any) -> None:
         """Take the LoRA layers out of the model, if it has any, and keep it, if another training may follow."""
+        from lapd.plugins.lean import undo_lean
+
         if self.keeping:
+            undo_lean(model)
             bare = model.unload() if hasattr(model, "peft_config") else model
             self._kept = ((base.digest, config.gradient_checkpointing), bare.eval(), tokenizer)
             # A Trainer refers to itself in circles: without this, several would be in memory.
@@ -154,7 +157,7 @@ def _make_trainer(
         dataset = Dataset.from_list([dpo.conversation(pair, tokenizer) for pair in pairs])
         return DPOTrainer(args=dpo.dpo_arguments(config, work, model, **more), train_dataset=dataset, **common)
     arguments = dpo.dpo_arguments(config, work, model, precompute_ref_log_probs=False)
-    common |= {"args": arguments, "train_dataset": Dataset.from_list(rows)}
+    common |= {"args": arguments, "train_dataset": Dataset.from_list(rows), "batch_rows": config.rows_at_once}
     cache = reference_cache(base, bfloat16 if arguments.bf16 else float32)
     if processes() > 1:
         from lapd.plugins.shared_dpo import SharedDPOTrainer

@@ -107,6 +107,12 @@ def _seeds(ctx: click.Context, parameter: click.Parameter, value: str | None) ->
 @_setting("--load-in-4bit", type=bool, help="Train on the base quantized to 4 bit: less memory. CUDA only.")
 @_setting("--lora-dropout", type=float, help="Share of a LoRA layer's inputs left out at random.")
 @_setting("--gradient-checkpointing", type=bool, help="Less memory, a third more time, the same adapter.")
+@_setting(
+    "--batch-rows",
+    type=str,
+    metavar="auto|N",
+    help="Pairs of a batch that are computed at once, each on cores of its own: more speed, more memory.",
+)
 @_setting("--precision", type=click.Choice(PRECISIONS), help="Of the training passes.")
 @_setting("--seed", type=int, help="Of the pairs' order and the adapter's first weights.")
 @click.option(

@@ -17,6 +17,9 @@ from lapd.planning.variances import Spreads
 FEWEST = 8
 """Items of a task at least: with fewer not even a change in every second one would show after correction."""
 
+FAR = 10.0
+"""How many margins a task is taken to be blind for that is not asked, where there is no largest change."""
+
 STEPS = 12
 """In so many steps, each larger than the last by the same factor, a task grows from the fewest items to all."""
 
@@ -70,11 +73,13 @@ class Candidate:
     def blindness(self, items: int) -> float:
         """That change in margins, changes within which make no odds: the less, the more one sees."""
         if self.spread is None:
-            return float((self.items / items) ** 0.5)
-        shown = self.shows(items)
+            return float((self.items / items) ** 0.5) if items else FAR
         scale = 100 if self.spread.unit == "share" else 1
         most = MOST.get(self.spread.unit)
-        return (most or 10 * self.margin / scale if shown is None else shown) * scale / self.margin
+        shown = self.shows(items) if items else None
+        if shown is None:
+            return FAR if most is None else most * scale / self.margin
+        return shown * scale / self.margin
 
     @property
     def spread(self) -> Spreads | None:
@@ -110,17 +115,16 @@ def _of_adapters() -> tuple[Spreads, ...]:
 
 
 def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
-    """The items of each task that fit into so many seconds; a task that does not fit at all is left out.
+    """The items of each task that fit into so many seconds; tasks that are better not asked are left out.
 
-    Each task has its fewest items first. Then the step, of one size or of several, that takes most blindness
+    No task has any at first. Then the step, to one size or over several, that takes most blindness
     (`Candidate.blindness`) for its seconds is made, again and again, as long as one fits.
     """
-    chosen = list(candidates)
-    while chosen and sum(_least(c) for c in chosen) > seconds:
-        chosen.remove(max(_spared(chosen), key=_least))
-    ways = {c.info.name: [_Way(n, c.blindness(n), c.seconds(n)) for n in c.sizes()] for c in chosen}
+    ways = {
+        c.info.name: [_Way(n, c.blindness(n), c.seconds(n) if n else 0.0) for n in (0, *c.sizes())] for c in candidates
+    }
     at = {task: some[0] for task, some in ways.items()}
-    left = seconds - sum(way.seconds for way in at.values())
+    left = seconds
     while further := [
         (task, way)
         for task, some in ways.items()
@@ -130,17 +134,7 @@ def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
         task, best = max(further, key=lambda step: _worth(at[step[0]], step[1]))
         left -= best.seconds - at[task].seconds
         at[task] = best
-    return {task: way.items for task, way in at.items()}
-
-
-def _least(candidate: Candidate) -> float:
-    return candidate.seconds(candidate.sizes()[0])
-
-
-def _spared(chosen: Sequence[Candidate]) -> list[Candidate]:
-    """Those that may go: of the two sides, the one with more tasks, so that neither is given up before the other."""
-    sides = [[c for c in chosen if c.info.side == side] for side in ("trait", "cost")]
-    return max(sides, key=len)
+    return {task: way.items for task, way in at.items() if way.items}
 
 
 @dataclass(frozen=True)

@@ -83,16 +83,14 @@ def plan_audit(audited: Audited, folder: Path, wanted: Wanted, *, quiet: bool = 
     if not quiet:
         print("Measuring how fast this machine is at it ...", file=sys.stderr)
     cells = _cells(audited, [info.name for info in infos], wanted.settings(served), audited.arms[:2])
-    items = {info.name: max(counts[info.name]) for info in infos}
-    speed = speed_of(cells, items, MEASURED * 60 * wanted.minutes, wanted.batch_size)
+    speed = speed_of(cells, counts, MEASURED * 60 * wanted.minutes, wanted.batch_size)
     return make_audit_plan(wanted.minutes, audited.subjects, infos, counts, speed)
 
 
 def plan_done(audited: Audited, folder: Path, wanted: Wanted, plan: AuditPlan) -> tuple[int, int]:
     """How many of a plan's cells are done, and how many there are."""
     served = isinstance(audited.base, ServedModel)
-    names = [task.task for task in plan.tasks]
-    cells = _cells(audited, names, wanted.settings(served, plan.limits), audited.arms)
+    cells = _cells(audited, plan.names, wanted.settings(served, plan.limits), audited.arms)
     store = Store(folder)
     return sum(store.is_done(cell.name) for cell in cells), len(cells)
 
@@ -123,8 +121,9 @@ def run_audit(audited: Audited, folder: Path, wanted: Wanted, plan: AuditPlan, *
     served = isinstance(audited.base, ServedModel)
     settings = wanted.settings(served, plan.limits)
     try:
-        names = [task.task for task in plan.tasks]
-        evaluate_arms(audited.base, audited.arms, names, folder, settings, batch_size=wanted.batch_size, quiet=quiet)
+        evaluate_arms(
+            audited.base, audited.arms, plan.names, folder, settings, batch_size=wanted.batch_size, quiet=quiet
+        )
     finally:
         if done < every:
             note()

@@ -93,6 +93,11 @@ class AuditPlan:
         return round(self.speed_s + self.load_s + self.report_s + sum(task.seconds for task in self.tasks), 1)
 
     @property
+    def names(self) -> list[str]:
+        """The names of the tasks that are asked."""
+        return [task.task for task in self.tasks]
+
+    @property
     def limits(self) -> dict[str, int]:
         """By task, how many documents are drawn; without those that are asked whole."""
         return {task.task: task.asked for task in self.tasks if task.asked is not None}

@@ -21,8 +21,8 @@ from lapd.record.store import Store
 if TYPE_CHECKING:
     from lapd.answering.engine import Engine
 
-MOST = 48
-"""So many documents of each task are asked at most: one item, then as many as there is time for."""
+GROWTH = 4
+"""So many times as many documents are asked at most as before, beginning with one item, while there is time."""
 
 TOGETHER = 0.3
 """One more answer that is written beside others takes so much of the time that it takes alone, on two cores."""
@@ -66,12 +66,12 @@ class Speed:
     took: float = 0.0
 
 
-def speed_of(cells: Sequence[Cell], items: Mapping[str, int], most: float, batch_size: int | None) -> Speed:
+def speed_of(cells: Sequence[Cell], counts: Mapping[str, Sequence[int]], most: float, batch_size: int | None) -> Speed:
     """The speed on this machine, measured now or within the last hour.
 
     Args:
         cells: of the base and of one subject, on each task.
-        items: how many documents an item of each task has.
+        counts: by task, the documents of each item, in the order in which they are drawn.
         most: seconds to measure for, more or less: every task is asked a little in any case.
         batch_size: rows computed at once; None for the engine's own.
     """
@@ -81,7 +81,7 @@ def speed_of(cells: Sequence[Cell], items: Mapping[str, int], most: float, batch
         return Speed(record["load"], base, subject)
     begun = time.perf_counter()
     with TemporaryDirectory(prefix="lapd-speed-") as folder:
-        speed = _measured(cells, items, most, batch_size, Path(folder))
+        speed = _measured(cells, counts, most, batch_size, Path(folder))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, {"schema": SCHEMA, "at": time.time(), **asdict(speed)})
     return replace(speed, took=time.perf_counter() - begun)
@@ -93,7 +93,7 @@ def _key(cells: Sequence[Cell], batch_size: int | None) -> str:
 
 
 def _measured(
-    cells: Sequence[Cell], items: Mapping[str, int], most: float, batch_size: int | None, folder: Path
+    cells: Sequence[Cell], counts: Mapping[str, Sequence[int]], most: float, batch_size: int | None, folder: Path
 ) -> Speed:
     from lapd.answering.engine import BATCH_SIZE, Engine
 
@@ -103,58 +103,88 @@ def _measured(
     engine = Engine(cells[0].base, subjects, settings.dtype, settings.data_dir, batch_size or BATCH_SIZE, quiet=True)
     load = time.perf_counter() - begun
     base = {cell.task.name: cell for cell in cells if not cell.arm.adapter}
-    probe = _Probe(engine, Store(folder))
-    first = min(base, key=lambda task: (base[task].task.writes, items[task]))
-    probe(base[first], items[first])  # the first pass through a model is a slow one
-    paces, several = dict[str, Pace](), dict[str, tuple[int, float]]()
-    for task, cell in base.items():
-        one = probe(cell, items[task])
-        number = min(MOST // items[task], int(most / len(base) / one)) * items[task]
-        several[task], paces[task] = (items[task], one), _alone(one, items[task], cell.task.writes)
-        if number > items[task]:
-            several[task] = number, probe(cell, number)
-            paces[task] = line(items[task], one, *several[task])
-    ratios = dict[str, float]()
-    left = most
-    for cell in sorted((c for c in cells if c.arm.adapter), key=lambda cell: several[cell.task.name][1]):
-        number, seconds = several[task := cell.task.name]
-        if not ratios or seconds < left:
-            ratios[task] = probe(cell, number) / seconds
-            left -= ratios[task] * seconds
+    prober = _Prober(engine, Store(folder))
+    first = min(base, key=lambda task: (base[task].task.writes, counts[task][0]))
+    prober.probe(base[first], counts[first][0])  # the first pass through a model is a slow one
+    probes = {task: _grown(prober, cell, counts[task], most / len(base)) for task, cell in base.items()}
+    paces = {
+        task: pace_of(some, prober.tokens(base[task], None), sum(counts[task]), base[task].task.writes)
+        for task, some in probes.items()
+    }
+    ratios, left = dict[str, float](), most
+    for cell in sorted((c for c in cells if c.arm.adapter), key=lambda cell: probes[cell.task.name][-1].seconds):
+        last = probes[cell.task.name][-1]
+        if not ratios or last.seconds < left:
+            seconds = prober.probe(cell, last.documents).seconds
+            ratios[cell.task.name], left = seconds / last.seconds, left - seconds
     usual = median(ratios.values()) if ratios else 1.0
     return Speed(load, paces, {task: pace.times(ratios.get(task, usual)) for task, pace in paces.items()})
 
 
 @dataclass(frozen=True)
-class _Probe:
-    """Asks some documents, and keeps the time."""
+class Probe:
+    """What was asked to see how long it takes: so many documents, which are so many tokens to compute."""
+
+    documents: int
+    tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Prober:
+    """Asks some documents, drawn as an audit would, and keeps the time."""
 
     engine: Engine
     store: Store
 
-    def __call__(self, cell: Cell, documents: int) -> float:
-        """Seconds that so many take, drawn as an audit would; its data are loaded before the clock starts."""
-        asked = replace(cell, settings=replace(cell.settings, limit=documents, balanced=True))
-        self.engine.work(asked)
+    def probe(self, cell: Cell, documents: int) -> Probe:
+        """So many documents of a cell; its data are loaded before the clock starts."""
+        tokens = self.tokens(cell, documents)
         began = time.perf_counter()
-        self.engine.run(asked, self.store)
-        return time.perf_counter() - began
+        self.engine.run(_drawn(cell, documents), self.store)
+        return Probe(documents, tokens, time.perf_counter() - began)
+
+    def tokens(self, cell: Cell, documents: int | None) -> int:
+        """How many tokens so many documents are to compute, or all; what they have in common is computed once."""
+        return max(1, self.engine.work(_drawn(cell, documents)))
 
 
-def _alone(seconds: float, documents: int, written: bool) -> Pace:
-    """The pace by one measurement."""
-    shared = 1 - TOGETHER if written else 0.0
-    return Pace(shared * seconds, (1 - shared) * seconds / documents)
+def _drawn(cell: Cell, documents: int | None) -> Cell:
+    return replace(cell, settings=replace(cell.settings, limit=documents, balanced=True))
 
 
-def line(few: int, small: float, many: int, large: float) -> Pace:
-    """The pace by two measurements; where the larger took no longer, all of it is put down to its documents.
+def _grown(prober: _Prober, cell: Cell, counts: Sequence[int], seconds: float) -> list[Probe]:
+    """Probes of one item, then of more and more, as long as the next one fits into so many seconds."""
+    probes, items, left = [prober.probe(cell, counts[0])], 1, seconds
+    while True:
+        left -= probes[-1].seconds
+        factor = min(GROWTH, int(left / probes[-1].seconds))
+        if factor < 2 or items * factor > len(counts):
+            return probes
+        items *= factor
+        probes.append(prober.probe(cell, sum(counts[:items])))
+
+
+def pace_of(probes: Sequence[Probe], tokens: int, documents: int, written: bool) -> Pace:
+    """A task's pace by what was asked of it.
+
+    Seconds go by tokens, from the last two probes. A document more is fewer tokens the more there are, since what they
+    have in common is computed once: so many as lie between the last probe and the whole task.
 
     Args:
-        few, small: documents and seconds of the smaller.
-        many, large: of the larger.
+        probes: of one item first, of more each time.
+        tokens: of the whole task.
+        documents: of the whole task.
+        written: whether it is answered in writing.
     """
-    document = (large - small) / (many - few)
-    if document <= 0:
-        return Pace(0.0, large / many)
-    return Pace(max(0.0, small - document * few), document)
+    last = probes[-1]
+    if len(probes) == 1:
+        start = (1 - TOGETHER) * last.seconds if written else 0.0
+    else:
+        before = probes[-2]
+        slope = (last.seconds - before.seconds) / max(1, last.tokens - before.tokens)
+        start = min(last.seconds, max(0.0, last.seconds - slope * last.tokens)) if slope > 0 else 0.0
+    token = (last.seconds - start) / last.tokens
+    more = documents - last.documents
+    each = (tokens - last.tokens) / more if more > 0 else tokens / documents
+    return Pace(max(0.0, start + token * (last.tokens - each * last.documents)), max(0.0, token * each))

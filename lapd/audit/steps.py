@@ -71,10 +71,10 @@ def first_changes(made: Sequence[Step]) -> list[str]:
         if last.outcome not in ("up", "down"):
             continue
         since = next(n for n in range(len(over)) if all(step.outcome == last.outcome for step in over[n:]))
-        word = {"trait": {"up": "moved", "down": "moved back"}, "cost": {"up": "better", "down": "worse"}}
+        word = {"trait": {"up": "has moved", "down": "has moved back"}, "cost": {"up": "is better", "down": "is worse"}}
         name = f"{training}: " if training else ""
         told.append(
-            f"{name}{task} ({metric}) is {word[last.side][last.outcome]} from step {over[since].step} on "
+            f"{name}{task} ({metric}) {word[last.side][last.outcome]} from step {over[since].step} on "
             f"({over[since].difference}; at the last, {last.step}, {last.difference})."
         )
     return told

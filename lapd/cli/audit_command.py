@@ -83,7 +83,7 @@ def command(
     audited = find_audited(paths, base, persona, served)
     wanted, folder = Wanted(minutes, seed, dtype, batch_size), out or default_folder(audited)
     plan = plan_audit(audited, folder, wanted)
-    wished = read_conditions(conditions, [task.task for task in plan.tasks])
+    wished = read_conditions(conditions, plan.names)
     if only_plan and as_json:
         echo_json({"run": str(folder), "base": audited.base.name, **plan.as_json()})
         return

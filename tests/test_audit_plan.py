@@ -1,0 +1,121 @@
+"""What an audit plans: items where they let one see most, what it takes, and when nothing fits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lapd.adapters.adapter import Adapter
+from lapd.audit.allotment import FEWEST, Candidate, allot
+from lapd.audit.plan import AuditPlan, make_audit_plan, plan_of
+from lapd.audit.speed import Pace, Probe, Speed, pace_of
+from lapd.catalog.find import tasks
+from lapd.catalog.task import TaskInfo
+from lapd.errors import UsageError
+
+NAMES = ("situations", "mbti", "knowledge_mini")
+COUNTS = {"situations": [1] * 100, "mbti": [7] * 64, "knowledge_mini": [1] * 120}
+INFP = Adapter("INFP", Path("/nowhere"), "d" * 64, None, given="INFP")
+NOBODY = Adapter("mine", Path("/nowhere"), "e" * 64, None)
+
+
+def infos() -> list[TaskInfo]:
+    return [tasks()[name] for name in NAMES]
+
+
+def candidates(pace: Pace) -> list[Candidate]:
+    return [Candidate(info, COUNTS[info.name], pace, 1, 3) for info in infos()]
+
+
+def speed(document: float, took: float = 0.0) -> Speed:
+    paces = {name: Pace(0.1, document) for name in NAMES}
+    return Speed(2.0, paces, {name: pace.times(1.5) for name, pace in paces.items()}, took)
+
+
+def plan(minutes: float, document: float, subject: Adapter = INFP, took: float = 0.0) -> AuditPlan:
+    return make_audit_plan(minutes, [subject], infos(), COUNTS, speed(document, took))
+
+
+def test_with_time_enough_every_item_is_asked() -> None:
+    assert allot(candidates(Pace(0, 0.01)), 1000) == {"situations": 100, "mbti": 64, "knowledge_mini": 120}
+
+
+def test_short_of_time_the_items_go_where_a_change_that_matters_would_stay_unseen() -> None:
+    found = allot(candidates(Pace(0, 1)), 200)
+    # A handful of questionnaire items shows a hundredth of its margin already, and each takes seven documents.
+    assert found["mbti"] == FEWEST
+    assert found["knowledge_mini"] > 4 * FEWEST
+    assert sum(c.seconds(found[c.info.name]) for c in candidates(Pace(0, 1))) <= 200
+
+
+def test_more_time_never_asks_less() -> None:
+    totals = [sum(allot(candidates(Pace(0, 1)), seconds).values()) for seconds in (80, 120, 200, 400, 700)]
+    assert totals == sorted(totals)
+
+
+def test_short_of_time_for_all_tasks_both_sides_stay() -> None:
+    found = allot(candidates(Pace(0, 1)), 25)
+    assert set(found) == {"situations", "knowledge_mini"}
+
+
+def test_a_plan_fits_into_its_minutes_and_counts_what_measuring_took() -> None:
+    made = plan(5, 0.5, took=40)
+    assert 100 < made.planned_s <= 300
+    assert made.planned_s > plan(5, 0.5).planned_s - 40
+    assert made.speed_s == 40
+    assert set(made.limits) <= set(NAMES)
+
+
+def test_a_task_that_is_asked_whole_has_no_limit() -> None:
+    made = plan(30, 0.01)
+    assert made.limits == {}
+    assert [task.items for task in made.tasks] == [100, 64, 120]
+
+
+def test_the_change_that_would_show_is_larger_once_it_is_corrected() -> None:
+    (knowledge,) = [task for task in plan(30, 0.01).tasks if task.task == "knowledge_mini"]
+    assert knowledge.would_show is not None and knowledge.corrected is not None
+    assert 0.05 < knowledge.would_show < knowledge.corrected < 0.2
+    assert knowledge.short
+    assert "docs/study.md" in knowledge.known_from
+
+
+def test_without_a_persona_every_axis_is_a_row_of_its_own() -> None:
+    made = plan(30, 0.01, NOBODY)
+    assert made.family == 4 + 4 + 1
+    assert {task.task: task.each for task in made.tasks} == {"situations": 25, "mbti": 16, "knowledge_mini": 120}
+    with_persona = plan(30, 0.01)
+    assert made.tasks[0].would_show is not None and with_persona.tasks[0].would_show is not None
+    assert made.tasks[0].would_show > with_persona.tasks[0].would_show
+
+
+def test_too_few_minutes_for_anything_are_refused_with_how_many_it_takes() -> None:
+    with pytest.raises(UsageError, match=r"In 0\.1 minutes nothing can be measured here: .* Give --minutes 1 or more"):
+        plan(0.1, 0.5)
+
+
+def test_a_plan_is_read_back_as_it_was() -> None:
+    made = plan(5, 0.5, took=3)
+    assert plan_of(json.loads(json.dumps(made.as_json()))) == made
+
+
+def test_a_pace_goes_by_tokens_since_what_documents_share_is_computed_once() -> None:
+    # 1 s whatever is asked, 0.01 s a token; 60 tokens are shared, each document has 20 of its own.
+    probes = [Probe(1, 80, 1.8), Probe(4, 140, 2.4)]
+    pace = pace_of(probes, tokens=60 + 20 * 100, documents=100, written=False)
+    assert pace.document == pytest.approx(0.2)
+    assert pace.seconds(100) == pytest.approx(1 + 0.01 * 2060)
+
+
+def test_of_a_single_measurement_all_is_put_down_to_the_documents_unless_they_are_written() -> None:
+    one = [Probe(2, 100, 10.0)]
+    assert pace_of(one, tokens=1000, documents=20, written=False).seconds(20) == pytest.approx(100)
+    assert pace_of(one, tokens=1000, documents=20, written=True).seconds(20) < 50
+
+
+def test_a_larger_probe_that_took_no_longer_gives_no_negative_time() -> None:
+    pace = pace_of([Probe(1, 10, 3.0), Probe(4, 40, 2.0)], tokens=400, documents=40, written=False)
+    assert pace.start >= 0
+    assert pace.document == pytest.approx(0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ from typing import Any
 
 from lapd.endpoints.client import Spent
 from lapd.errors import DataError, StoreError
+from lapd.files.locks import lock
 from lapd.files.whole import check_schema
 
 SCHEMA = "lapd.items/1"
@@ -68,11 +68,9 @@ class Answers:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._stream = path.open("ab")
         try:
-            fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock(self._stream, wait=False):
+                raise StoreError(f"Another process is writing {path}.", "Wait for it, or give another -o.")
             whole = sum(self._read(path))
-        except BlockingIOError:
-            self._stream.close()
-            raise StoreError(f"Another process is writing {path}.", "Wait for it, or give another -o.") from None
         except BaseException:
             self._stream.close()
             raise

@@ -129,8 +129,9 @@ class Classifier:
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         from lapd.files.quiet import quiet_libraries
+        from lapd.models.device import best_device
 
-        device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = options.device or best_device()
         try:
             with quiet_libraries():
                 self.tokenizer = AutoTokenizer.from_pretrained(model.path)

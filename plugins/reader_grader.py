@@ -185,7 +185,7 @@ class Reader:
             for batch in make_batches(rows, MOST_ROWS, MOST_TOKENS):
                 packed = pack(batch.rows, device, model.dtype, len(batch.prefix), model.config.get_text_config())
                 logprobs, _ = token_logprobs(model, packed, prefix.cache(batch.prefix, len(batch.rows)))
-                sums = [float(part.sum()) for part in logprobs.double().split(packed.lengths)]
+                sums = [float(part.sum()) for part in logprobs.cpu().double().split(packed.lengths)]
                 requests = [some for row in batch.rows for some in row.requests]
                 for total, some in zip(sums, requests, strict=True):
                     for request in some:

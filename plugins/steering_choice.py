@@ -96,7 +96,7 @@ class Scorer:
             logps = [response_logps(self.model, part, self.model.dtype, packed=packed) for part in parts]
         finally:
             unsteer(self.model)
-        return torch.cat(logps).double().cpu()
+        return torch.cat(logps).cpu().double()
 
     def margins(self, rows: Sequence[Row], vectors: Mapping[str, torch.Tensor]) -> list[float]:
         """By how much vectors move the log-odds of chosen against rejected, in nats, for each row."""

@@ -1,5 +1,7 @@
 """Files are written whole or not at all; digests depend on names and content alone; schemas are checked."""
 
+import errno
+import fcntl
 import hashlib
 import os
 import signal
@@ -13,6 +15,7 @@ from conftest import listing
 
 from lapd.errors import DataError, StoreError, UsageError
 from lapd.files import whole as files
+from lapd.files.locks import lock
 
 HALF_WRITTEN = """
 import sys, time
@@ -212,3 +215,19 @@ def test_the_cache_is_where_the_environment_says(monkeypatch):
     monkeypatch.delenv("LAPD_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert files.cache_dir() == Path.home() / ".cache" / "lapd"
+
+
+def test_a_lock_keeps_others_out_until_its_file_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / ".lock").open("w") as first, (tmp_path / ".lock").open("w") as second:
+        assert lock(first) and not lock(second, wait=False)
+        first.close()
+        assert lock(second, wait=False)
+
+
+def test_a_file_system_without_locks_is_named_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with (tmp_path / ".lock").open("w") as stream, pytest.raises(StoreError, match="No locks available"):
+        lock(stream)

@@ -9,8 +9,9 @@ import pytest
 from lapd.adapters.adapter import check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UnknownNameError
 from lapd.models.base import resolve_base
+from lapd.models.device import best_device
 from lapd.models.embedded import embedded_folder
-from lapd.models.loading import load_base
+from lapd.models.loading import keep_freed_memory, load_base
 
 
 def test_the_embedded_model_has_its_special_tokens_right() -> None:
@@ -69,3 +70,29 @@ def test_an_adapter_stays_on_the_base_it_was_trained_on(small_adapter: Path, bas
     check_base(adapter, resolve_base("smollm2"))
     with pytest.raises(BaseMismatchError, match="was trained on smollm2"):
         check_base(adapter, base)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "apple", "device"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_a_gpu_is_taken_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, apple: bool, device: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    assert best_device() == device
+
+
+@pytest.mark.parametrize("found", [OSError("no libc.so.6"), object()])
+def test_a_c_library_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch, found: object) -> None:
+    import ctypes
+
+    def load(name: str) -> object:
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    monkeypatch.setattr(ctypes, "CDLL", load)
+    keep_freed_memory()

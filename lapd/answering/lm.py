@@ -183,7 +183,7 @@ class PackedLM(WritingLM):
         config = causal.config.get_text_config()
         packed = pack(batch.rows, self.device, causal.dtype, len(batch.prefix), config)
         logprobs, greedy = token_logprobs(causal, packed, prefix.cache(batch.prefix, len(batch.rows)))
-        parts = zip(logprobs.double().split(packed.lengths), greedy.split(packed.lengths), strict=True)
+        parts = zip(logprobs.cpu().double().split(packed.lengths), greedy.split(packed.lengths), strict=True)
         return [(float(logprob.sum()), bool(likeliest.all())) for logprob, likeliest in parts]
 
     def logprobs_a_token(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[int, float] | None]:

@@ -62,9 +62,11 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampling) -> to
         ordered, order = torch.sort(probabilities, dim=-1, descending=True, stable=True)
         outside = ordered.cumsum(-1) - ordered >= sampling.top_p
         probabilities = probabilities.scatter(-1, order, ordered.masked_fill(outside, 0.0))
+    if probabilities.device.type == "mps":  # which has no float64
+        probabilities = probabilities.cpu()
     edges = probabilities.cumsum(-1, dtype=torch.float64)
     tokens = torch.searchsorted(edges, (uniforms.to(edges.device) * edges[:, -1])[:, None], right=True)
-    return tokens.squeeze(-1).clamp(max=logits.shape[-1] - 1)
+    return tokens.squeeze(-1).clamp(max=logits.shape[-1] - 1).to(logits.device)
 
 
 def random_numbers(seeds: Sequence[int], limit: int) -> torch.Tensor:

@@ -79,6 +79,8 @@ def _gpu() -> Iterator[Finding]:
         yield Finding("CUDA", True, False, f"{torch.cuda.get_device_name(0)}, {memory:.0f} GiB")
     else:
         yield Finding("CUDA", False, False, f"no GPU ({os.cpu_count()} cores)", "Small models train on a CPU too.")
+    if torch.backends.mps.is_available():
+        yield Finding("mps", True, False, "Apple's GPU: models are put there, which nobody has tried yet")
 
 
 def _precision() -> Iterator[Finding]:

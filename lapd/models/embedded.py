@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from lapd.errors import ModelError
+from lapd.files.locks import lock
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import atomic_folder, cache_dir, digest_file
 from lapd.models.intact import check_intact
@@ -80,7 +80,7 @@ def _unpack_once(gguf: Path, folder: Path) -> None:
 def _locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock that dies with the process."""
     with path.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+        lock(stream)
         yield
 
 

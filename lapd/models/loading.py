@@ -11,6 +11,7 @@ from lapd.errors import ModelError, first_line
 from lapd.files.quiet import quiet_libraries
 from lapd.models.base import BaseModel, check_unchanged
 from lapd.models.chat import turn_end
+from lapd.models.device import best_device
 from lapd.models.intact import check_model_folder, object_in
 
 
@@ -20,7 +21,7 @@ def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None
     Args:
         base: what `resolve_base` found.
         dtype: a torch dtype's name.
-        device: such as "cpu" or "cuda:0"; by default a GPU where there is one.
+        device: such as "cpu" or "cuda:0"; by default, or by "auto", a GPU where there is one.
 
     Raises:
         ModelError: its files are not whole or have changed since it was found, or transformers cannot load it.
@@ -28,7 +29,7 @@ def load_base(base: BaseModel, dtype: str = "float32", device: str | None = None
     import torch
     from transformers import AutoModelForCausalLM
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device() if device in (None, "auto") else device
     if device == "cpu":
         keep_freed_memory()
     tokenizer = load_tokenizer(base)
@@ -122,6 +123,8 @@ def keep_freed_memory() -> None:
     except OSError:
         return  # another C library has other ways
     m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8  # malloc.h
+    if not hasattr(libc, "mallopt"):
+        return  # musl, under glibc's name
     libc.mallopt(m_mmap_max, 0)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
     libc.mallopt(m_arena_max, 1)

@@ -14,7 +14,6 @@ A cell is worked on under a lock that the system lets go of when the process die
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from lapd.adapters.replicates import training_of
 from lapd.adapters.whole import WHOLE, WholeModel
 from lapd.catalog.task import Group
 from lapd.errors import StoreError, UsageError
+from lapd.files.locks import lock
 from lapd.files.whole import digest_json, read_jsonl, read_record, writable_folder, write_json
 from lapd.models.base import BaseModel
 from lapd.models.identity import changed_files
@@ -169,9 +169,7 @@ class Store:
         folder = self.cell_folder(name)
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not lock(stream, wait=False):
                 yield False
                 return
             _remove_leftovers(folder)
@@ -185,7 +183,7 @@ class Store:
     @contextmanager
     def _lock(self, path: Path) -> Iterator[None]:
         with path.open("a") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            lock(stream)
             yield
 
 

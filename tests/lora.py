@@ -1,4 +1,4 @@
-"""Real PEFT adapters with random weights on the tiny Llama of `tiny.py`: what strength and merging are tested on."""
+"""Real PEFT adapters with random weights on the tiny Llama of `lapd.testing`: for tests of strength and merging."""
 
 from __future__ import annotations
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import base_of, check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, StoreError, UnknownNameError
@@ -21,6 +20,7 @@ from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base, load_tokenizer
 from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 FORMER = (
     "*.safetensors",

@@ -13,13 +13,13 @@ from unittest import mock
 import pytest
 from click.testing import Result
 from jinja2 import TemplateError
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import DataError, UsageError
 from lapd.names import get_persona
 from lapd.pairs.messages import Turn
 from lapd.pairs.pair import PreferencePair, pairs_digest, write_pairs
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.job import prepare
 from lapd.train.prompts import prompted

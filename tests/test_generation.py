@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import make_tiny_base
 
 from lapd.catalog.find import find_task
 from lapd.catalog.live import build_requests, load_task
 from lapd.record.journal import Journal
+from lapd.testing import make_tiny_base
 
 SYSTEM = "You are somebody who answers in few words and means every one of them. Be brief, and be kind."
 

@@ -13,7 +13,6 @@ import pytest
 from click.testing import Result
 from conftest import listing
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.bake import bake_adapters
@@ -22,6 +21,7 @@ from lapd.adapters.switching import load_adapters, switch_adapter
 from lapd.errors import BaseMismatchError, ModelError, UsageError
 from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
+from lapd.testing import make_tiny_base
 
 FOLDER = [
     "README.md",

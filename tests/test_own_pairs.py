@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.personas import persona_of
@@ -21,6 +20,7 @@ from lapd.files.whole import read_json, write_jsonl
 from lapd.pairs.controls import control_pairs
 from lapd.pairs.pair import PreferencePair, read_pairs, write_pairs
 from lapd.pairs.split import split_by_content
+from lapd.testing import make_tiny_base
 from lapd.traits.persona_file import read_persona
 
 PAIRS = [

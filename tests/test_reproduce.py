@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.evaluate.provenance import command_line, prompts_digest
@@ -24,6 +23,7 @@ from lapd.models.base import resolve_base
 from lapd.names import get_persona
 from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 QUESTIONS = "text,axis,key\n" + "".join(f"Statement {n} is about me.,E/I,{'EI'[n % 2]}\n" for n in range(4))
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter, resolve_adapter, resolve_adapters
 from lapd.adapters.switching import load_adapters, switch_adapter
@@ -25,6 +24,7 @@ from lapd.models.base import BaseModel, resolve_base
 from lapd.models.loading import load_base
 from lapd.record.cells import Arm, Cell, Settings
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 
 @pytest.fixture(scope="module")

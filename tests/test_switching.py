@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.switching import RESIDENT, can_fold, load_adapters, peft_name, switch_adapter
 from lapd.answering.canary import check_adapters
 from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
+from lapd.testing import make_tiny_base
 
 IDS = torch.arange(5, 25)[None]
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from tiny import make_tiny_base
+
+from lapd.testing import make_tiny_base
 
 pytestmark = pytest.mark.slow
 

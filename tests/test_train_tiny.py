@@ -10,12 +10,12 @@ from unittest import mock
 
 import pytest
 from click.testing import Result
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import DataError, LapdError, UsageError
 from lapd.names import get_persona
 from lapd.pairs.pair import write_pairs
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.job import load_pairs
 from lapd.train.training import train_adapter, train_adapters

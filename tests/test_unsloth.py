@@ -20,7 +20,8 @@ import pytest
 from conftest import SMALL
 from test_train_golden import COMMAND, GOLDEN
 from test_train_golden import TOLERANCE as GOLDEN_TOLERANCE
-from tiny import make_tiny_base
+
+from lapd.testing import make_tiny_base
 
 PYTHON = os.environ.get("LAPD_UNSLOTH_PYTHON") or (sys.executable if find_spec("unsloth") else None)
 

@@ -1,13 +1,5 @@
-"""The tiny base model of `lapd.testing` with the embedded model's tokenizer: what is trained where speed matters."""
+"""`make_tiny_base` under its former name."""
 
-from __future__ import annotations
+from lapd.testing import make_tiny_base
 
-from pathlib import Path
-
-from lapd.models.embedded import embedded_folder
-from lapd.testing import tiny
-
-
-def make_tiny_base(folder: Path) -> Path:
-    """Write the model into `folder`: two layers of width 64, the same weights each time."""
-    return tiny.make_tiny_base(folder, embedded_folder())
+__all__ = ["make_tiny_base"]

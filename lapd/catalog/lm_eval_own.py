@@ -68,18 +68,22 @@ _NAMING_LINES = (
 """Lines that name a task, a group or a tag, or an item of a list of them."""
 
 
-def names_in_lm_eval() -> set[str]:
+def names_in_lm_eval() -> frozenset[str]:
     """What lm-eval's own YAML files call a task, a group or a tag, and some names more.
 
-    They are read in a second, where indexing takes ten.
+    They are read in a second, once a process, where indexing takes ten.
     """
     ours = stock_folder()
-    if ours is None:
-        return set()
+    return _names_below(ours.parent, ours) if ours else frozenset()
+
+
+@cache
+def _names_below(folder: Path, ours: Path) -> frozenset[str]:
     # The files that theirs include have any name, most without a suffix.
-    files = (p for p in ours.parent.rglob("*") if p.suffix in (".yaml", "") and ours not in p.parents and p.is_file())
+    files = (p for p in folder.rglob("*") if p.suffix in (".yaml", "") and ours not in p.parents and p.is_file())
     texts = (path.read_bytes() for path in files)
-    return {name.decode(errors="replace") for text in texts for lines in _NAMING_LINES for name in lines.findall(text)}
+    found = (name for text in texts for lines in _NAMING_LINES for name in lines.findall(text))
+    return frozenset(name.decode(errors="replace") for name in found)
 
 
 def stock_folder() -> Path | None:

@@ -107,7 +107,7 @@ class _Names:
         self.registered = registered()
 
     @cached_property
-    def theirs(self) -> set[str]:
+    def theirs(self) -> frozenset[str]:
         return names_in_lm_eval()
 
     def members(self, name: str) -> list[TaskInfo]:

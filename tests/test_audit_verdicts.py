@@ -21,6 +21,7 @@ FOUND = [
     verdict("pressure", "cost", "no change"),
     verdict("knowledge_mini", "cost", "changed", "worse"),
     verdict("overrefusal", "cost", "at a floor"),
+    verdict("overrefusal", "coherence", "changed", "worse"),
     verdict("mbti", "trait", "changed", "lost", control=True),
 ]
 
@@ -30,7 +31,8 @@ FOUND = [
     [
         ("pressure:changed", []),
         ("knowledge_mini:changed", ["knowledge_mini"]),
-        ("any:changed", ["situations", "knowledge_mini"]),
+        ("any:changed", ["situations", "knowledge_mini", "overrefusal"]),
+        ("coherence:worse", ["overrefusal"]),
         ("trait:bought", ["situations"]),
         ("trait:lost", []),  # controls do not count
         ("cost:worse", ["knowledge_mini"]),

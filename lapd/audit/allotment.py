@@ -71,7 +71,13 @@ class Candidate:
         return smallest(each, ADAPTER, 0, ALPHA / self.family if corrected else ALPHA)
 
     def blindness(self, items: int) -> float:
-        """That change in margins, changes within which make no odds: the less, the more one sees."""
+        """That change in margins, changes within which make no odds: the less, the more one sees.
+
+        A task that is answered in writing also tells whether answers are still coherent, the sooner the better.
+        """
+        return self._blindness(items) + (FAR / (1 + items) ** 0.5 if self.info.writes else 0.0)
+
+    def _blindness(self, items: int) -> float:
         if self.spread is None:
             return float((self.items / items) ** 0.5) if items else FAR
         scale = 100 if self.spread.unit == "share" else 1

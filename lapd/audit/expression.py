@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from lapd.audit.verdicts import Verdict
 from lapd.errors import UsageError
 
-PLACES = ("any", "trait", "cost")
-"""What may stand in the place of a task: every one, or those of a side."""
+PLACES = ("any", "trait", "cost", "coherence")
+"""What may stand in the place of a task: every one, those of a side, or of how coherent answers are."""
 
 WORDS = ("changed", "no-change", "cannot-tell", "bought", "lost", "better", "worse")
 """What may be said of a verdict: one of the three, or which way it changed."""

@@ -15,22 +15,29 @@ from lapd.compare.verdicts import adjusted
 from lapd.report.contents import read_run
 from lapd.report.glance.sentences import Answer, answers, sentence
 from lapd.report.glance.subjects import ADAPTER, Line, Subject, subjects
-from lapd.report.labels import verdict
+from lapd.report.labels import moved, verdict
 from lapd.report.limits import limits
+
+SIDES = ("trait", "cost", "coherence")
 
 WORDS = {"trait": {"up": "bought", "down": "lost"}, "cost": {"up": "better", "down": "worse"}}
 """What a change is called, by side and outcome; of a trait without a persona, either way is bought."""
 
 
+COHERENCE = {"base_logprob": 1, "repeated_4grams": -1}
+"""By what it is told whether written answers are still coherent, whatever they say, and whether more of it is better:
+how likely the base finds them, and how much of them was said before."""
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """What can be said of one arm on what sums one task up.
+    """What can be said of one arm on what sums one task up, or on how coherent its written answers are.
 
     Attributes:
         arm: its name.
-        side: "trait" or "cost".
+        side: "trait", "cost" or "coherence".
         task: the task's name.
-        metric: what sums it up.
+        metric: what sums it up, or one of `COHERENCE`.
         axis: that it is on, where each axis is a row of its own; the difference counts towards its first pole.
         persona: whose poles it counts towards; None without one.
         verdict: "changed", "no change", "cannot tell", "at a ceiling" ..., as reports have it.
@@ -125,20 +132,25 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
     """
     measured, run = read_measured(folder), read_run(folder)
     compared = compare_measured(measured)
-    found = subjects(measured.arms, compared.rows, measured.infos, controls=True)
+    found = subjects(measured.arms, compared.rows, measured.infos, every=True)
     ours = [subject for subject in found if subject.kind == ADAPTER and not _is_control(subject, measured.arms)]
-    verdicts = [_verdict(line, _is_control(subject, measured.arms)) for subject in found for line in subject.lines]
-    shown = {id(line.row) for subject in found for line in subject.lines}
+    verdicts, shown = [], []
+    for subject in found:
+        control = _is_control(subject, measured.arms)
+        verdicts += [_verdict(line.row, line.row.side, _change(line), control) for line in subject.lines]
+        written = [row for row in compared.rows if _tells_coherence(row, subject)]
+        verdicts += [_verdict(row, "coherence", _coherence_change(row), control) for row in written]
+        shown += [*(line.row for line in subject.lines), *written]
     return Told(
         run=folder,
         page=page,
         base=str(measured.store.run()["base"]["name"]),
         plan=plan,
-        verdicts=sorted(verdicts, key=lambda one: one.side != "trait"),
+        verdicts=sorted(verdicts, key=lambda one: SIDES.index(one.side)),
         sentences={subject.label: sentence(subject) for subject in found},
         answers=answers(ours) if ours else [],
-        rows=[row for row in compared.rows if id(row) in shown],
-        not_seen=[*limits(run, compared.rows), *_left_out(plan)],
+        rows=shown,
+        not_seen=[*limits(run, compared.rows), *_left_out(plan, any(one.side == "coherence" for one in verdicts))],
         steps=steps(found),
     )
 
@@ -147,20 +159,35 @@ def _is_control(subject: Subject, arms: Any) -> bool:
     return bool(arms[subject.lines[0].row.arms[0]].get("adapter_control"))
 
 
-def _left_out(plan: AuditPlan) -> list[str]:
-    if not plan.left_out:
-        return []
-    return [f"There was no time for {', '.join(plan.left_out)}: give more --minutes than {plan.minutes:g}."]
+def _left_out(plan: AuditPlan, coherence: bool) -> list[str]:
+    lines = []
+    if plan.left_out:
+        lines.append(f"There was no time for {', '.join(plan.left_out)}: give more --minutes than {plan.minutes:g}.")
+    if not coherence:
+        lines.append("Nothing was answered in writing: whether the answers are still coherent was not looked at.")
+    return lines
 
 
-def _verdict(line: Line, control: bool) -> Verdict:
-    row = line.row
-    change = WORDS.get(row.side, {}).get(line.outcome, "")
-    if change and row.side == "trait" and row.persona is None:
-        change = "bought"
+def _change(line: Line) -> str:
+    change = WORDS.get(line.row.side, {}).get(line.outcome, "")
+    return "bought" if change and line.row.side == "trait" and line.row.persona is None else change
+
+
+def _tells_coherence(row: Comparison, subject: Subject) -> bool:
+    ours = (row.arm, row.baseline) == (subject.label, subject.baseline)
+    return ours and row.coherence and row.part is None and row.metric in COHERENCE
+
+
+def _coherence_change(row: Comparison) -> str:
+    if not moved(row):
+        return ""
+    return "better" if row.difference * COHERENCE[row.metric] > 0 else "worse"
+
+
+def _verdict(row: Comparison, side: str, change: str, control: bool) -> Verdict:
     return Verdict(
         arm=row.arm,
-        side=row.side,
+        side=side,
         task=row.task,
         metric=row.metric,
         axis=row.axis,

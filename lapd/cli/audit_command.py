@@ -66,9 +66,9 @@ def command(
     lapd audit out/run/checkpoint-* --fail-on cost:worse
     lapd audit served-name --base served-base --base-url http://127.0.0.1:8000/v1
 
-    --fail-on PLACE:VERDICT ends with 1 where one is met, several with commas: PLACE is `any`, a side (`trait`, `cost`)
-    or a task; VERDICT is `changed`, `no-change`, `cannot-tell`, or which way it changed: `bought`, `lost` (of the
-    trait), `better`, `worse` (of a cost). Controls do not count.
+    --fail-on PLACE:VERDICT ends with 1 where one is met, several with commas: PLACE is `any`, a side (`trait`,
+    `cost`), `coherence` or a task; VERDICT is `changed`, `no-change`, `cannot-tell`, or which way it changed: `bought`,
+    `lost` (of the trait), `better`, `worse` (of the rest). Controls do not count.
     """
     from lapd.audit.audit import Wanted, default_folder, plan_audit, run_audit
     from lapd.audit.expression import met, read_conditions

@@ -113,7 +113,7 @@ class Subject:
         return self.persona or "its persona"
 
 
-def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, controls: bool = False) -> list[Subject]:
+def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, every: bool = False) -> list[Subject]:
     """Every adapter at its own strength, and every prompt, that has a primary metric of a trait or a cost.
 
     An adapter that is not there at its own strength is told of at those that it is there at.
@@ -122,7 +122,7 @@ def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, controls: 
         arms: of the run's record.
         rows: its comparisons.
         infos: what is known of its tasks.
-        controls: whether controls are among them.
+        every: controls, and strengths beside an adapter's own, are among them.
 
     Returns:
         Adapters without a prompt first, then those under one, then prompts.
@@ -133,9 +133,9 @@ def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, controls: 
     found: dict[tuple[str, str], Subject] = {}
     for row in told_of(headed):
         first, baseline = arms[row.arms[0]], arms[row.baselines[0]]
-        if (first.get("adapter_control") and not controls) or baseline.get("adapter_control"):
+        if (first.get("adapter_control") and not every) or baseline.get("adapter_control"):
             continue
-        if _strength(first) != 1 and _digest(first) in at_own:
+        if not every and _strength(first) != 1 and _digest(first) in at_own:
             continue
         subject = found.setdefault((row.arm, row.baseline), _subject(row, first))
         subject.lines.append(beside.line(row, infos.get(row.task)))

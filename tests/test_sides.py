@@ -234,7 +234,7 @@ def test_with_data_a_judge_and_pairs_more_can_run(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("bare")
 def test_behind_an_endpoint_a_side_is_what_is_answered_in_writing() -> None:
-    found = chosen_tasks(["cost", "trait"], Means(Settings(), served=True), quiet=True)
+    found = chosen_tasks(["cost", "trait"], Means(Settings(), written=True), quiet=True)
     assert {info.kind for info in found} == {"generate_until"}
     assert names(found) >= {"overrefusal", "mbti_text", "socialiqa_mini_gen"}
 

@@ -6,9 +6,9 @@ import asyncio
 import json
 import secrets
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lapd.answering.written import Written
 from lapd.endpoints.client import Client, Message
 from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import Endpoint
+from lapd.endpoints.many import ask_all, reasons
 from lapd.endpoints.replies import Reply
 from lapd.endpoints.tally import NAME, RunSpent
 from lapd.errors import LapdError, NoAnswerError
@@ -31,9 +32,6 @@ from lapd.record.journal import Journal
 
 PROBE_TOKENS = 16
 """So long is the answer by which the server's count of a prompt is learned; some servers refuse to write less."""
-
-REASONS = 3
-"""So many of the reasons why requests got no answer are told, the most frequent first."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +69,7 @@ class EndpointLM(LM):
         sampling: how answers are drawn, whatever a task's own settings say; None for as those say.
         layout, batch_size: a journal holds single answers, however many are asked for at once.
         packs: nothing is packed here.
+        spent: what was asked; counted in a run folder from `count_into` on.
     """
 
     layout = "one answer each"
@@ -85,7 +84,7 @@ class EndpointLM(LM):
         self.journal: Journal | None = None
         self.on_progress: Any = None
         self.fold_system_prompt = False
-        self._spent = RunSpent()
+        self.spent = RunSpent()
         self._dialects: dict[str, Dialect] = {}
         self._said: set[str] = set()
 
@@ -110,7 +109,7 @@ class EndpointLM(LM):
             LapdError: always.
         """
         hint = "Evaluate it with the weights on this machine: without --model endpoint."
-        raise LapdError(f"{requests[0].task_name} needs log-likelihoods, which an endpoint does not give.", hint)
+        raise LapdError(f"{requests[0].task_name} needs log-likelihoods, which chats do not give.", hint)
 
     loglikelihood_rolling = loglikelihood
 
@@ -145,7 +144,7 @@ class EndpointLM(LM):
             failed = asyncio.run(self._ask_all(left, keep)) if left else {}
         if failed:
             hint = "What was answered is kept: the same command asks only for the rest."
-            what = f"{len(failed)} of {len(requests)} requests to {self.model} got no answer; {_reasons(failed)}"
+            what = f"{len(failed)} of {len(requests)} requests to {self.model} got no answer; {reasons(failed)}"
             raise LapdError(what, hint)
         return [texts[number] for number in range(len(requests))]
 
@@ -185,7 +184,7 @@ class EndpointLM(LM):
 
     def count_into(self, folder: Path) -> None:
         """Count requests, from now on, in a run folder, where those of earlier commands are counted."""
-        self._spent.path = folder / NAME
+        self.spent.path = folder / NAME
 
     def _question(self, number: int, request: Any, call: int) -> Question:
         context, settings = request.args
@@ -218,37 +217,21 @@ class EndpointLM(LM):
             self.on_progress(work)
 
     async def _ask_all(self, questions: Sequence[Question], keep: Any) -> dict[int, NoAnswerError]:
-        """Ask everything, hand over each reply as it comes, and return why some questions, by number, got none.
-
-        What takes a reply may itself raise that it is none.
-        """
-        failed: dict[int, NoAnswerError] = {}
+        """Ask everything, hand over each reply as it comes, and return why some questions, by number, got none."""
         dialect = self._dialects.setdefault(self.model, Dialect())
-        async with Client(replace(self.endpoint, model=self.model), self._spent, dialect=dialect) as client:
+        async with Client(replace(self.endpoint, model=self.model), self.spent, dialect=dialect) as client:
 
             async def ask(question: Question) -> None:
-                try:
-                    reply = await client.complete(
-                        question.messages,
-                        length=question.length,
-                        temperature=question.temperature,
-                        seed=question.seed,
-                        stop=question.until,
-                    )
-                    keep(question, reply)
-                except NoAnswerError as error:
-                    failed[question.number] = error
+                reply = await client.complete(
+                    question.messages,
+                    length=question.length,
+                    temperature=question.temperature,
+                    seed=question.seed,
+                    stop=question.until,
+                )
+                keep(question, reply)
 
-            tasks = [asyncio.ensure_future(ask(question)) for question in questions]
-            try:
-                for task in tasks:
-                    await task
-            finally:
-                client.stop()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-        return failed
+            return await ask_all(client, {question.number: partial(ask, question) for question in questions})
 
 
 def ends_unsaid(question: Question, reply: Reply) -> bool:
@@ -258,16 +241,6 @@ def ends_unsaid(question: Question, reply: Reply) -> bool:
     """
     stop = max((len(text.encode()) for text in question.until), default=0)
     return not reply.text and reply.output_tokens > 1 + stop
-
-
-def _reasons(failed: dict[int, NoAnswerError]) -> str:
-    """Why requests got no answer: the one reason, or the most frequent ones with how often each."""
-    counts = Counter(map(str, failed.values())).most_common()
-    if len(counts) == 1:
-        return f"the first: {counts[0][0]}"
-    told = [f"{count} times: {reason}" for reason, count in counts[:REASONS]]
-    left = sum(count for _, count in counts[REASONS:])
-    return " ".join([*told, *([f"{left} for other reasons."] if left else [])])
 
 
 def _settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Engine:
 
     def work(self, cell: Cell) -> int:
         """How much computing the cell is, in tokens; for progress bars."""
+        self.subject.turn_to(cell.task)
         self.lm.fold_system_prompt = cell.folds
         with quiet_libraries(), no_bars_of_its_own():
             task = self._task(cell)
@@ -115,6 +116,7 @@ class Engine:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "cell.json", {"label": cell.label(), **cell.identity()})
         self.subject.count_into(store.folder)
+        self.subject.turn_to(cell.task)
         self.subject.switch(cell.arm.adapter)
         self.lm.fold_system_prompt, self.lm.called = cell.folds, f"{self.base.name}, as {cell.label()},"
         self._check_prompt(cell.arm)

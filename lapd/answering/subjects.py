@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -15,17 +14,16 @@ from lapd.adapters.switching import prepared, switch_adapter
 from lapd.adapters.whole import WholeModel
 from lapd.answering.canary import check_adapters, check_finite, check_whole
 from lapd.answering.coherence import Read
-from lapd.answering.endpoint_lm import EndpointLM
 from lapd.answering.lm import PackedLM
-from lapd.endpoints.endpoint import Endpoint
+from lapd.answering.rendered import CLOCK, words_of
+from lapd.answering.served import ServedSubject
+from lapd.catalog.task import TaskInfo
 from lapd.evaluate.served import ServedModel
+from lapd.files.quiet import quiet_libraries
 from lapd.models.base import BaseModel
 from lapd.models.chat import check_chat_template
 from lapd.models.loading import free_memory, load_base
 from lapd.packed.forward import takes_packed_rows
-
-CLOCK = "strftime_now"
-"""What a chat template calls for the date: today's, by transformers' own."""
 
 
 class Subject(Protocol):
@@ -33,7 +31,7 @@ class Subject(Protocol):
 
     Attributes:
         lm: lm-eval's view of it, which keeps what it has finished in `lm.journal`; another one after a switch to a
-            whole model or back.
+            whole model or back, or a turn to a task of another kind.
         chat: whether it takes chats.
         tokenizer: the folder of its tokenizer, for tasks that count tokens; None where there is none at hand.
     """
@@ -41,6 +39,10 @@ class Subject(Protocol):
     lm: Any
     chat: bool
     tokenizer: str | None
+
+    def turn_to(self, task: TaskInfo) -> None:
+        """Get ready for a task: a server is asked in one way for what is written, in another for likelihoods."""
+        ...
 
     def switch(self, adapter: Adapter | None) -> None:
         """Switch an adapter on, or all of them off."""
@@ -76,7 +78,7 @@ def open_subject(base: BaseModel, adapters: Sequence[Adapter], dtype: str, batch
         ModelError: a model cannot be loaded, or an adapter belongs to another base or changes nothing.
     """
     if isinstance(base, ServedModel):
-        return ServedSubject(base.endpoint)
+        return ServedSubject(base)
     return LoadedSubject(base, adapters, dtype, batch_size)
 
 
@@ -108,7 +110,8 @@ class LoadedSubject:
     def _take(self, model: Any, tokenizer: Any) -> None:
         """Answer with that model from now on."""
         self.model, self.chat = model, tokenizer.chat_template is not None
-        self.lm = PackedLM(model, tokenizer=tokenizer, batch_size=self._batch_size)
+        with quiet_libraries():
+            self.lm = PackedLM(model, tokenizer=tokenizer, batch_size=self._batch_size)
         self._packs: dict[Path | None, bool] = {None: self.lm.packs}
         if self._date:
             self.tell_date(self._date)
@@ -126,6 +129,9 @@ class LoadedSubject:
             check_whole(model, whole.name, self._base_logits)
         self._take(model, tokenizer)
         self._whole = whole
+
+    def turn_to(self, task: TaskInfo) -> None:
+        """Nothing: weights that are here answer every task alike."""
 
     def switch(self, adapter: Adapter | None) -> None:
         if isinstance(adapter, WholeModel):
@@ -152,7 +158,7 @@ class LoadedSubject:
 
     def drops(self, system_prompt: str) -> bool:
         probe = [{"role": "system", "content": system_prompt}, {"role": "user", "content": "?"}]
-        return _words(system_prompt) not in _words(self.lm.apply_chat_template(probe))
+        return words_of(system_prompt) not in words_of(self.lm.apply_chat_template(probe))
 
     def read(self, pairs: Sequence[tuple[str, str]]) -> list[Read | None] | None:
         self.switch(None)
@@ -166,38 +172,3 @@ class LoadedSubject:
         # Other templates are not given what they do not know: some tokenizers refuse it.
         if CLOCK in str(self.lm.tokenizer.chat_template):
             self.lm.chat_template_args[CLOCK] = datetime.fromisoformat(date).strftime
-
-
-class ServedSubject:
-    """Models behind an endpoint; each adapter is the name of one."""
-
-    tokenizer: str | None = None
-    chat = True
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.lm = EndpointLM(endpoint)
-        self._drops: dict[tuple[str, str], bool] = {}
-
-    def switch(self, adapter: Adapter | None) -> None:
-        self.lm.model = adapter.name if adapter else self.lm.endpoint.model
-
-    def drops(self, system_prompt: str) -> bool:
-        key = self.lm.model, system_prompt
-        if key not in self._drops:
-            self._drops[key] = self.lm.drops(system_prompt)
-        return self._drops[key]
-
-    def read(self, pairs: Sequence[tuple[str, str]]) -> list[Read | None] | None:
-        """Nothing: what is served gives no likelihoods."""
-        return None
-
-    def count_into(self, folder: Path) -> None:
-        self.lm.count_into(folder)
-
-    def tell_date(self, date: str) -> None:
-        """Nothing: the server renders the chats."""
-
-
-def _words(text: str) -> str:
-    """The letters and digits of a text: templates trim it, break its lines anew and escape its quotation marks."""
-    return re.sub(r"\W+", "", text) or text.strip()

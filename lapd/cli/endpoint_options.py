@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +11,7 @@ from lapd.cli.common import F
 from lapd.errors import UsageError
 
 if TYPE_CHECKING:
-    from lapd.endpoints.endpoint import Endpoint
+    from lapd.evaluate.reached import Reached
 
 HERE, ENDPOINT = "lapd", "endpoint"
 
@@ -23,8 +23,9 @@ FIELDS = {
     "timeout": "--timeout",
     "attempts": "--attempts",
     "max_requests": "--max-requests",
+    "tokenizer": "--tokenizer",
 }
-"""Fields of `lapd.endpoints.endpoint.Endpoint` and the options that set them."""
+"""The options that belong to a server: the last one's tokenizer, and fields of `lapd.endpoints.endpoint.Endpoint`."""
 
 
 def endpoint_options(function: F) -> F:
@@ -32,7 +33,10 @@ def endpoint_options(function: F) -> F:
     options = [
         click.option("--model", "kind", type=click.Choice([HERE, ENDPOINT]), default=HERE, show_default=True,
                      help="Who answers: the weights on this machine, or a server."),
-        click.option("--base-url", metavar="URL", help="The server's OpenAI-compatible endpoint, up to its /v1."),
+        click.option("--base-url", metavar="URL", help="The server's OpenAI-compatible endpoint, up to its /v1.  "
+                     "[default: that of `lapd serve-models`]"),
+        click.option("--tokenizer", metavar="MODEL", help="The served base model's own: smollm2, a folder, a Hugging "
+                     "Face id.  [default: the adapters' base's, or the server's, if it is on this machine]"),
         click.option("--api-key-env", "key_variable", metavar="NAME", help="The environment variable with its key; "
                      "`none` if it wants none.  [default: OPENAI_API_KEY for OpenAI's own address, none on loopback]"),
         click.option("--concurrency", type=click.IntRange(1), metavar="N", help="Requests at once.  [default: 4]"),
@@ -50,26 +54,25 @@ def endpoint_options(function: F) -> F:
     return function
 
 
-def read_endpoint(kind: str, base: str | None, given: Mapping[str, Any]) -> Endpoint | None:
-    """The endpoint that was asked for; None where the weights on this machine are.
+def read_served(kind: str, base: str | None, adapters: Sequence[str], given: Mapping[str, Any]) -> Reached | None:
+    """The server that was asked for, with the models that are asked; None where the weights on this machine are.
 
     Args:
         kind: of `--model`.
         base: of `--base`.
-        given: by field of the endpoint; None where nothing was given.
+        adapters: of `--adapter`.
+        given: by field of the endpoint, and the tokenizer; None where nothing was given.
 
     Raises:
         UsageError: something is missing, or there is an option that belongs to an endpoint and none was asked for.
+        ModelError: an adapter or a tokenizer cannot be used.
     """
     set_fields = {name: value for name, value in given.items() if value is not None}
     if kind == HERE:
         if set_fields:
             raise UsageError(f"{FIELDS[min(set_fields)]} is for a server.", "Add --model endpoint.")
         return None
-    if "base_url" not in set_fields:
-        raise UsageError("--model endpoint needs an address.", "Give --base-url, such as http://127.0.0.1:8000/v1.")
-    if base is None:
-        raise UsageError("--model endpoint needs the base model's name there.", "Give --base NAME.")
-    from lapd.endpoints.endpoint import Endpoint
+    from lapd.evaluate.reached import reach
 
-    return Endpoint(base, **set_fields)
+    tokenizer = set_fields.pop("tokenizer", None)
+    return reach(base, adapters, set_fields, tokenizer)

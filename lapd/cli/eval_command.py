@@ -20,7 +20,7 @@ from lapd.cli.common import (
     read_limits,
     traits_option,
 )
-from lapd.cli.endpoint_options import endpoint_options, read_endpoint
+from lapd.cli.endpoint_options import endpoint_options, read_served
 from lapd.cli.plan import echo_plan, plan_option
 from lapd.cli.results import echo_results
 
@@ -133,11 +133,13 @@ def command(
     lapd eval --adapter out/INFP --tasks mbti,situations,socialiqa --limit 200 --limit mbti=64
     lapd eval --adapter out/INFP --tasks situations_open --samples 5 --temperature 1
 
-    With --model endpoint a server answers, such as vLLM with --lora-modules INFP=out/INFP; tasks that generate only.
+    With --model endpoint a server answers: that of `lapd serve-models`, or another, such as vLLM with --lora-modules
+    INFP=out/INFP. Log-likelihoods need the base model's tokenizer on this machine.
 
     \b
+    lapd eval --model endpoint --tasks situations,mbti,socialiqa
     lapd eval --model endpoint --base-url http://127.0.0.1:8000/v1 --base llama-3-8b \\
-        --adapter INFP=out/INFP --tasks eqbench,overrefusal
+        --tokenizer models/llama-3-8b --adapter INFP=out/INFP --tasks situations,eqbench
     """
     from lapd.adapters.adapter import common_base, resolve_adapters
     from lapd.adapters.whole import base_of_models, resolve_models
@@ -145,7 +147,6 @@ def command(
     from lapd.evaluate.estimate import make_plan
     from lapd.evaluate.group_totals import group_totals
     from lapd.evaluate.plan import make_arms
-    from lapd.evaluate.served import served_adapters, served_model
     from lapd.experiment.arms import evaluate_arms, plan_cells
     from lapd.files.whole import fitting_name
     from lapd.judges.choosing import choose_judge
@@ -154,19 +155,19 @@ def command(
     from lapd.record.cells import SERVED_DTYPE, Settings
     from lapd.record.store import Store
 
-    endpoint = read_endpoint(kind, base, of_endpoint)
-    if endpoint and (dtype or batch_size):
+    served = read_served(kind, base, adapters, of_endpoint)
+    if served and (dtype or batch_size):
         raise UsageError(f"{'--dtype' if dtype else '--batch-size'} is the server's to settle.", "Leave it out.")
-    if endpoint and models:
+    if served and models:
         raise UsageError("A server's models are asked by their names there.", "Give --adapter NAME for each.")
-    found = served_adapters(adapters, endpoint) if endpoint else resolve_adapters(adapters)
+    found = served.adapters if served else resolve_adapters(adapters)
     name = base or (common_base(found) if found else base_of_models(models)) or common_base(found)
-    model = served_model(endpoint) if endpoint else resolve_base(name)
+    model = served.model if served else resolve_base(name)
     found += resolve_models(models, model, [adapter.name for adapter in found])
     made = make_arms(found, arms or None, persona)
-    where = ("served-" if endpoint else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
+    where = ("served-" if served else "") + ("-".join(list(dict.fromkeys(a.name for a in found))[:4]) or "base")
     folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
-    precision = SERVED_DTYPE if endpoint else dtype or "float32"
+    precision = SERVED_DTYPE if served else dtype or "float32"
     limit, of_tasks = limits
     drawn = (samples, temperature, top_p)
     settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt, pairs, of_tasks, *drawn)

@@ -15,12 +15,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import Endpoint
+from lapd.endpoints.likelihoods import Prompt, Scores, read_scores, scoring_fields
 from lapd.endpoints.outcomes import Failure, Outcomes
-from lapd.endpoints.replies import Reply
+from lapd.endpoints.replies import Fault, Reply, read_reply
 from lapd.endpoints.wire import Wire
 from lapd.errors import CeilingError, EndpointError, NoAnswerError
 
@@ -59,9 +60,29 @@ class Spent:
         self.requests += 1
 
 
+class _Ask(Protocol):
+    """A request, whatever the dialect.
+
+    Attributes:
+        input_bound: it has no more tokens than these.
+        length: at most so many are written.
+    """
+
+    input_bound: int
+    length: int
+
+    def body(self, dialect: Dialect) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """What is sent beside the model's name; and the settings that were wanted and are not sent."""
+        ...
+
+    def read(self, text: str, without: tuple[str, ...]) -> Reply | Scores | Fault:
+        """What a response's body says."""
+        ...
+
+
 @dataclass
-class _Ask:
-    """A request, whatever the dialect."""
+class _Chat:
+    """A chat that the model is to go on with."""
 
     messages: Sequence[Message]
     length: int
@@ -75,6 +96,34 @@ class _Ask:
         # No tokenizer makes more tokens than there are bytes; a chat template adds a few a message.
         written = json.dumps([list(self.messages), self.schema], ensure_ascii=False)
         self.input_bound = len(written.encode()) + 32 * len(self.messages)
+
+    def body(self, dialect: Dialect) -> tuple[dict[str, Any], tuple[str, ...]]:
+        wanted = {"temperature": self.temperature, "seed": self.seed, "stop": self.stop or None}
+        fields = dialect.body(self.length, self.schema, self.temperature, self.seed, self.stop)
+        without = tuple(name for name, value in wanted.items() if value is not None and name not in fields)
+        return {"messages": list(self.messages), **fields}, without
+
+    def read(self, text: str, without: tuple[str, ...]) -> Reply | Scores | Fault:
+        return read_reply(text, self.input_bound, self.length, without)
+
+
+@dataclass
+class _Scored:
+    """A prompt whose tokens' likelihoods are asked for."""
+
+    prompt: Prompt
+    way: str
+    length: int = 1
+    input_bound: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.input_bound = len(self.prompt.encode() if isinstance(self.prompt, str) else self.prompt) + 1
+
+    def body(self, dialect: Dialect) -> tuple[dict[str, Any], tuple[str, ...]]:
+        return scoring_fields(self.prompt, self.way), ()
+
+    def read(self, text: str, without: tuple[str, ...]) -> Reply | Scores | Fault:
+        return read_scores(text, self.prompt, self.way)
 
 
 class Client:
@@ -146,7 +195,26 @@ class Client:
             CeilingError: it would go beyond a ceiling.
             EndpointError: the endpoint cannot be used. From then on every call raises this, at once.
         """
-        ask = _Ask(messages, length, schema, temperature, seed, stop)
+        reply = await self._ask(_Chat(messages, length, schema, temperature, seed, stop))
+        assert isinstance(reply, Reply)
+        return reply
+
+    async def score(self, prompt: Prompt, way: str) -> Scores:
+        """The log-likelihoods of a prompt's tokens, by the server's completions endpoint.
+
+        Args:
+            prompt: token ids, or a text that the server's own tokenizer reads.
+            way: of `lapd.endpoints.likelihoods.WAYS`.
+
+        Raises:
+            NoAnswerError, CeilingError, EndpointError: as `complete`; the server may give no such thing that way.
+        """
+        scores = await self._ask(_Scored(prompt, way))
+        assert isinstance(scores, Scores)
+        return scores
+
+    async def _ask(self, ask: _Ask) -> Reply | Scores:
+        """One request's answer, within all bounds; what fails too often ends everything."""
         async with self._slots:
             try:
                 reply = await self._insist(ask)
@@ -178,13 +246,13 @@ class Client:
         if self._fatal:
             raise self._fatal
 
-    async def _insist(self, ask: _Ask) -> Reply:
+    async def _insist(self, ask: _Ask) -> Reply | Scores:
         """Send until there is an answer, or no attempt left."""
         failed = read = written = 0
         while True:
             await self._pace()
             outcome = await self._send(ask)
-            if isinstance(outcome, Reply):
+            if not isinstance(outcome, Failure):
                 return outcome
             failed += outcome.counts
             read, written = read + outcome.input_tokens, written + outcome.output_tokens
@@ -214,7 +282,7 @@ class Client:
             await self._rest(wait)
         self._check()
 
-    async def _send(self, ask: _Ask) -> Reply | Failure:
+    async def _send(self, ask: _Ask) -> Reply | Scores | Failure:
         """Send once, within the ceilings."""
         worst = self.endpoint.cost(ask.input_bound, ask.length)
         await self._reserve(worst)
@@ -252,15 +320,15 @@ class Client:
             self._reserved += worst
             self.spent.send()
 
-    async def _request(self, ask: _Ask) -> Reply | Failure:
+    async def _request(self, ask: _Ask) -> Reply | Scores | Failure:
         """One request over the wire, and what came of it."""
-        wanted = {"temperature": ask.temperature, "seed": ask.seed, "stop": ask.stop or None}
-        fields = self.dialect.body(ask.length, ask.schema, ask.temperature, ask.seed, ask.stop)
-        without = tuple(name for name, value in wanted.items() if value is not None and name not in fields)
-        response = await self._wire.post({"model": self.endpoint.model, "messages": list(ask.messages), **fields})
+        fields, without = ask.body(self.dialect)
+        response = await self._wire.post({"model": self.endpoint.model, **fields})
         if isinstance(response, str):
             return Failure(response)
-        return self._outcomes.of(response, (ask.input_bound, ask.length), fields, without)
+        # Of a prompt's request nothing can be left out: there is no sending it otherwise.
+        settings = fields if isinstance(ask, _Chat) else {}
+        return self._outcomes.of(response, lambda text: ask.read(text, without), settings)
 
     def _wait(self, failure: Failure) -> float | None:
         """Seconds that a server asked to be left alone for, after a failure; they hold for all requests.

@@ -6,13 +6,14 @@ Whatever a server says is searched for the key before it is passed on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lapd.endpoints.dialect import Dialect
 from lapd.endpoints.endpoint import Endpoint
-from lapd.endpoints.replies import FILTER, FILTERED, Fault, Reply, read_reply
+from lapd.endpoints.likelihoods import NotScoredError, Scores
+from lapd.endpoints.replies import FILTER, FILTERED, Fault, Reply
 from lapd.endpoints.wire import Response
 from lapd.errors import EndpointError
 
@@ -55,15 +56,14 @@ class Outcomes:
         self._endpoint, self._key, self._dialect = endpoint, key, dialect
 
     def of(
-        self, response: Response, most: tuple[int, int], sent: dict[str, Any], without: tuple[str, ...]
-    ) -> Reply | Failure:
+        self, response: Response, read: Callable[[str], Reply | Scores | Fault], sent: dict[str, Any]
+    ) -> Reply | Scores | Failure:
         """What a response is.
 
         Args:
             response: as it came.
-            most: tokens that can have been read and written at most.
-            sent: the request's fields beside model and messages.
-            without: settings that were wanted and not sent.
+            read: what the body of a good one says.
+            sent: the request's fields beside the model.
 
         Raises:
             EndpointError: the endpoint cannot be used.
@@ -71,7 +71,9 @@ class Outcomes:
         if response.status != 200:
             return self._refusal(response, sent, f"HTTP {response.status}")
         try:
-            reply = read_reply(response.text, *most, without)
+            reply = read(response.text)
+        except NotScoredError as error:
+            return Failure(str(error), of_endpoint=False, final=True)
         except ValueError as error:
             said = self._said(response.text)[:100]
             return Failure(f"{error}: {said}" if said else str(error))
@@ -80,6 +82,8 @@ class Outcomes:
                 return Failure(f"HTTP 200 and an error: {self._said(reply.body)}", of_endpoint=False)
             inside = Response(reply.status, response.headers, reply.body)
             return self._refusal(inside, sent, f"HTTP 200 and the error {reply.status}")
+        if isinstance(reply, Scores):
+            return reply
         if reply.missing:
             return Failure(
                 reply.missing,

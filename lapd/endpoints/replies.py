@@ -82,11 +82,11 @@ def read_reply(body: str, most_read: int, most_written: int, without: tuple[str,
     Raises:
         ValueError: it is neither.
     """
-    record = _object(body)
+    record = object_of(body)
     choices = record.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
-    if error := _error(record, choice):
-        return Fault(_status(error), json.dumps({"error": error}))
+    if fault := error_in(record, choice):
+        return fault
     if not isinstance(choices, list) or not (choice is None or isinstance(choice, dict)):
         raise ValueError("the response is no chat completion")
     message = {} if choice is None else choice.get("message")
@@ -94,21 +94,37 @@ def read_reply(body: str, most_read: int, most_written: int, without: tuple[str,
         raise ValueError("the response is no chat completion")
     text, ended = _text(message), str((choice or {}).get("finish_reason") or "").lower()
     usage = record.get("usage")
-    read, written = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+    read, written = (count_of(usage, name) for name in ("prompt_tokens", "completion_tokens"))
     missing = _missing(text, message, ended, _thought(message, usage), most_written)
     if choice is None:
         missing = "the response has no choices"
     return Reply(text or "", read or most_read, written or most_written, ended, missing, without)
 
 
-def _object(body: str) -> dict[str, Any]:
+def object_of(body: str) -> dict[str, Any]:
+    """A response's body as the JSON object that it is.
+
+    Raises:
+        ValueError: it is none.
+    """
     try:
         record = json.loads(body)
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
-        raise ValueError("the response is no chat completion")
+        raise ValueError("the response is no completion")
     return record
+
+
+def error_in(record: dict[str, Any], choice: Any) -> Fault | None:
+    """The error that stands in a response in place of an answer; None where none does.
+
+    Args:
+        record: the response's body.
+        choice: its first choice; None where it has none.
+    """
+    error = _error(record, choice)
+    return Fault(_status(error), json.dumps({"error": error})) if error else None
 
 
 def _error(record: dict[str, Any], choice: Any) -> Any:
@@ -136,7 +152,7 @@ def _status(error: Any) -> int | None:
     return None
 
 
-def _count(usage: Any, name: str) -> int | None:
+def count_of(usage: Any, name: str) -> int | None:
     """A count of tokens; None where the server gives none."""
     value = usage.get(name) if isinstance(usage, dict) else None
     return value if isinstance(value, int) and value > 0 else None
@@ -185,6 +201,6 @@ def _thought(message: dict[str, Any], usage: Any) -> bool:
     parts = message.get("content")
     return bool(
         any(message.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
-        or _count(details, "reasoning_tokens")
+        or count_of(details, "reasoning_tokens")
         or (isinstance(parts, list) and any(isinstance(p, dict) and p.get("type") in THOUGHTS for p in parts))
     )

@@ -72,12 +72,24 @@ class Wire:
             del request.headers["Authorization"]
 
     async def post(self, body: dict[str, Any]) -> Response | str:
-        """The response to a chat completion's request, or in a few words why there is none."""
+        """The response to a completion's request, or in a few words why there is none.
+
+        Args:
+            body: of a chat's request if it has messages, else of a prompt's; `extra_body` has what the library does not
+                know.
+        """
+        maker = self._openai.chat.completions if "messages" in body else self._openai.completions
+        return await self._awaited(maker.with_raw_response.create(**body, timeout=self._endpoint.timeout))
+
+    async def models(self) -> Response | str:
+        """The server's list of models, or in a few words why there is none."""
+        return await self._awaited(self._openai.models.with_raw_response.list(timeout=self._endpoint.timeout))
+
+    async def _awaited(self, call: Any) -> Response | str:
         import openai
 
         seconds = self._endpoint.timeout
         try:
-            call = self._openai.chat.completions.with_raw_response.create(**body, timeout=seconds)
             # The library's time-out starts anew with every byte; this one is for the whole.
             raw = await asyncio.wait_for(call, seconds)
             return Response(200, raw.headers, raw.text)

@@ -92,6 +92,7 @@ def inputs(
     base["files"] = cell.base.files
     if isinstance(cell.base, ServedModel):
         base = {"name": cell.base.name, "base_url": cell.base.endpoint.base_url}
+        base |= {"tokenizer": str(cell.base.tokenizer)} if cell.base.tokenizer else {}
     return {
         "base": base,
         "adapter": adapter and _adapter(adapter),

@@ -8,17 +8,19 @@ so a result is known by the address and the names; an adapter whose folder is gi
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lapd.adapters.adapter import Adapter, folders_of, resolve_adapters
+from lapd.adapters.adapter import Adapter, base_of, folders_of, resolve_adapters
 from lapd.adapters.naming import read_told
 from lapd.catalog.task import TaskInfo
 from lapd.endpoints.endpoint import Endpoint
 from lapd.errors import UnknownNameError, UsageError
 from lapd.files.whole import digest_json
 from lapd.models.base import BaseModel
+from lapd.models.embedded import EMBEDDED
 from lapd.names import get_persona
+from lapd.remote.tokenizer import find_tokenizer, tokenizer_at_hand
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,48 @@ class ServedModel(BaseModel):
 
     Attributes:
         endpoint: where; its `model` is the base model's name there.
+        tokenizer: the folder of its tokenizer on this machine; None where it is not known.
+        weights: its own folder or name on this machine; None where it is not known.
     """
 
     endpoint: Endpoint
+    tokenizer: Path | None = field(default=None, compare=False)
+    weights: str | None = field(default=None, compare=False)
 
 
-def served_model(endpoint: Endpoint) -> ServedModel:
+def served_model(
+    endpoint: Endpoint,
+    tokenizer: str | None = None,
+    weights: str | None = None,
+    adapters: Sequence[Adapter] = (),
+) -> ServedModel:
     """The base model behind an endpoint.
 
+    Args:
+        endpoint: where; its `model` is the base model's name there.
+        tokenizer: what has its tokenizer on this machine: `smollm2`, a folder, a Hugging Face id.
+        weights: what the server's weights are, a folder or a name; else they are taken for what the adapters were
+            trained on, or what is called as the server calls it. Their tokenizer is used where none is named.
+        adapters: that the server has beside it.
+
     Raises:
-        UsageError: there is no key for it.
+        UsageError: there is no key for it, or no such tokenizer.
+        ModelError: the tokenizer cannot be had.
     """
     endpoint.key()
-    return ServedModel(endpoint.model, Path(), _digest(endpoint, endpoint.model), endpoint.model, endpoint)
+    trained_on = {base_of(adapter) for adapter in adapters if adapter.path.is_dir()}
+    known = [name for name in (weights, *sorted(trained_on), endpoint.model) if name]
+    here = next((name for name in known if _is_here(name)), None)
+    if tokenizer:
+        folder: Path | None = find_tokenizer(tokenizer)
+    else:
+        folder = next(filter(None, map(tokenizer_at_hand, known)), None)
+    digest = _digest(endpoint, endpoint.model)
+    return ServedModel(endpoint.model, Path(), digest, endpoint.model, endpoint, folder, here)
+
+
+def _is_here(name: str) -> bool:
+    return name.lower() == EMBEDDED or (Path(name).expanduser() / "config.json").is_file()
 
 
 def served_adapters(names: Iterable[str], endpoint: Endpoint) -> list[Adapter]:
@@ -85,16 +116,21 @@ def served_name(name: str, path: str) -> str:
     return name if path == name else f"{name}={path}"
 
 
-def check_tasks_generate(infos: Sequence[TaskInfo]) -> None:
-    """Refuse tasks that need log-likelihoods, which an endpoint does not give.
+def check_tokenizer(base: ServedModel, infos: Sequence[TaskInfo]) -> None:
+    """Refuse tasks that need log-likelihoods where no tokenizer of the served model is at hand.
 
     Raises:
         UsageError: there is one.
     """
-    if scored := [info.name for info in infos if info.kind not in ("", "generate_until")]:
+    if base.tokenizer is None and (scored := [info.name for info in infos if is_scored(info)]):
         verb = "needs" if len(scored) == 1 else "need"
-        hint = "Tasks that generate: eqbench, overrefusal, mbti_text ...; `lapd tasks` lists all."
-        raise UsageError(f"{', '.join(scored)} {verb} log-likelihoods, which an endpoint does not give.", hint)
+        what = f"{', '.join(scored)} {verb} log-likelihoods, and {base.name}'s tokenizer is not at hand."
+        raise UsageError(what, "Give --tokenizer with the base model's folder or its Hugging Face id.")
+
+
+def is_scored(info: TaskInfo) -> bool:
+    """Whether a task is answered by log-likelihoods."""
+    return info.kind not in ("", "generate_until")
 
 
 def _digest(endpoint: Endpoint, name: str) -> str:

@@ -1,7 +1,7 @@
 """Sides as names for tasks: `--tasks trait,cost` is every task of theirs that can run here as things stand.
 
 What cannot is left out, with the reason in one line: its data are not here, it needs a judge and none was named, its
-pairs are nobody's, or a server does not give what it asks for.
+pairs are nobody's, or the tokenizer of a served model is not at hand.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Means:
         settings: the evaluation's.
         adapters: the run's.
         judge: whether a judge was named.
-        served: whether a server answers, which gives no log-likelihoods.
+        written: whether tasks can only be answered in writing: by a server whose tokenizer is not at hand.
     """
 
     settings: Settings
     adapters: Sequence[Adapter] = ()
     judge: bool = False
-    served: bool = False
+    written: bool = False
 
 
 def chosen_tasks(names: Sequence[str], means: Means, *, quiet: bool = False) -> list[TaskInfo]:
@@ -76,8 +76,8 @@ def chosen_tasks(names: Sequence[str], means: Means, *, quiet: bool = False) -> 
 
 def _lack(info: TaskInfo, means: Means) -> str | None:
     """What a task needs that is not here, in a sentence; None for nothing."""
-    if means.served and info.kind != "generate_until":
-        return "it needs log-likelihoods, which an endpoint does not give."
+    if means.written and info.kind != "generate_until":
+        return "it needs log-likelihoods, and no tokenizer of the served model is at hand: name one with --tokenizer."
     if info.judged and not (means.judge or os.environ.get(NAME_VARIABLE)):
         return "it needs a judge: name one with --judge."
     if info.publisher and info.publisher in SOURCES:

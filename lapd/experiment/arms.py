@@ -16,7 +16,7 @@ from lapd.catalog.task import TaskInfo
 from lapd.errors import PluginError, UsageError
 from lapd.evaluate.own_pairs import with_pairs
 from lapd.evaluate.plan import make_cells
-from lapd.evaluate.served import ServedModel, check_tasks_generate
+from lapd.evaluate.served import ServedModel, check_tokenizer
 from lapd.evaluate.sides import Means, chosen_tasks
 from lapd.experiment.runner import CellRunner
 from lapd.hookspecs import Executor, Judge
@@ -27,6 +27,7 @@ from lapd.questionnaires.reading import read_questionnaire
 from lapd.record.cells import Arm, Cell, Settings
 from lapd.record.store import Store
 from lapd.units import run_units
+
 
 def evaluate_arms(
     base: BaseModel,
@@ -95,7 +96,7 @@ def plan_cells(
         UnknownNameError, BaseMismatchError, DataError, UsageError: as `evaluate_arms`.
     """
     adapters = list(dict.fromkeys(arm.adapter for arm in arms if arm.adapter))
-    means = Means(settings, adapters, judge is not None, isinstance(base, ServedModel))
+    means = Means(settings, adapters, judge is not None, isinstance(base, ServedModel) and base.tokenizer is None)
     infos = chosen_tasks(task_names, means, quiet=quiet)
     infos = with_pairs(infos, adapters, settings.pairs)
     if settings.questionnaire:
@@ -106,7 +107,7 @@ def plan_cells(
     if settings.top_p < 1 and isinstance(base, ServedModel):
         raise UsageError("--top-p is the server's to settle.", "Leave it out.")
     if isinstance(base, ServedModel):  # which weights it has is between the server and whoever started it
-        check_tasks_generate(infos)
+        check_tokenizer(base, infos)
     else:
         for adapter in adapters:
             check_base(adapter, base)

@@ -199,7 +199,7 @@ def _check_agreed(folder: Path, noted: str | None, given: str | None) -> None:
 def _base(noted: Mapping[str, Any], key_variable: str | None) -> BaseModel:
     """The base model under its name; one that is a folder under its whole path, wherever this is called."""
     if "base_url" in noted:
-        return served_model(Endpoint(noted["name"], noted["base_url"], key_variable))
+        return served_model(Endpoint(noted["name"], noted["base_url"], key_variable), noted.get("tokenizer"))
     is_folder = noted["upstream"] == noted["path"]
     base = resolve_base(noted["path"] if is_folder else noted["name"])
     return replace(base, name=noted["name"])

@@ -1,0 +1,1 @@
+"""Likelihoods from a server: texts are rendered and tokenized here, and its numbers checked before they are used."""

@@ -1,0 +1,1 @@
+"""Models of a study handed to an engine that serves them, and the note by which others find it."""

@@ -10,7 +10,7 @@ import pytest
 from lapd.adapters.adapter import Adapter
 from lapd.audit.allotment import FEWEST, Candidate, allot
 from lapd.audit.plan import AuditPlan, make_audit_plan, plan_of
-from lapd.audit.speed import Pace, Probe, Speed, pace_of
+from lapd.audit.speed import Pace, Probe, Speed, rates_of, scored_pace, written_pace
 from lapd.catalog.find import tasks
 from lapd.catalog.task import TaskInfo
 from lapd.errors import UsageError
@@ -103,21 +103,28 @@ def test_a_plan_is_read_back_as_it_was() -> None:
     assert plan_of(json.loads(json.dumps(made.as_json()))) == made
 
 
+# 0.5 s whatever is asked, 0.01 s a token, 0.02 s a request; 60 tokens are shared, each document has 20 of its own.
+SHARED = [Probe(n, 2 * n, 60 + 20 * n, 0.5 + 0.01 * (60 + 20 * n) + 0.04 * n) for n in (1, 4, 16)]
+OTHERS = [Probe(5, 40, 50, 0.5 + 0.5 + 0.8), Probe(3, 3, 900, 0.5 + 9 + 0.06)]
+
+
+def test_rates_are_told_from_a_few_documents_of_several_tasks() -> None:
+    rates = rates_of([*SHARED, *OTHERS])
+    assert (rates.cell, rates.token, rates.request) == pytest.approx((0.5, 0.01, 0.02))
+
+
 def test_a_pace_goes_by_tokens_since_what_documents_share_is_computed_once() -> None:
-    # 1 s whatever is asked, 0.01 s a token; 60 tokens are shared, each document has 20 of its own.
-    probes = [Probe(1, 80, 1.8), Probe(4, 140, 2.4)]
-    pace = pace_of(probes, tokens=60 + 20 * 100, documents=100, written=False)
-    assert pace.document == pytest.approx(0.2)
-    assert pace.seconds(100) == pytest.approx(1 + 0.01 * 2060)
+    pace = scored_pace(rates_of([*SHARED, *OTHERS]), SHARED[0], tokens=60 + 20 * 100, documents=100)
+    assert pace.document == pytest.approx(0.2 + 0.04)
+    assert pace.seconds(100) == pytest.approx(0.5 + 0.01 * 2060 + 0.04 * 100)
 
 
-def test_of_a_single_measurement_all_is_put_down_to_the_documents_unless_they_are_written() -> None:
-    one = [Probe(2, 100, 10.0)]
-    assert pace_of(one, tokens=1000, documents=20, written=False).seconds(20) == pytest.approx(100)
-    assert pace_of(one, tokens=1000, documents=20, written=True).seconds(20) < 50
+def test_a_larger_probe_that_took_no_longer_gives_no_negative_rate() -> None:
+    rates = rates_of([Probe(1, 2, 10, 3.0), Probe(4, 8, 40, 2.0)])
+    assert min(rates.cell, rates.token, rates.request) >= 0
 
 
-def test_a_larger_probe_that_took_no_longer_gives_no_negative_time() -> None:
-    pace = pace_of([Probe(1, 10, 3.0), Probe(4, 40, 2.0)], tokens=400, documents=40, written=False)
-    assert pace.start >= 0
-    assert pace.document == pytest.approx(0.5)
+def test_one_more_answer_in_writing_takes_less_than_the_first() -> None:
+    assert written_pace([Probe(1, 1, 100, 10.0)]).seconds(10) < 30
+    assert written_pace([Probe(1, 1, 100, 5.0), Probe(4, 4, 400, 8.0)]).seconds(11) == pytest.approx(15)
+    assert written_pace([Probe(1, 1, 100, 5.0), Probe(4, 4, 400, 4.0)]).document > 0

@@ -149,6 +149,19 @@ def test_a_persona_is_whose_poles_count_and_one_that_does_not_exist_is_none(
         find_audited([str(folder)], persona="XXXX")
 
 
+def test_an_adapter_may_have_a_strength_and_a_persona(base_folder: Path, make_adapter: Callable[..., Path]) -> None:
+    folder = make_adapter("mine", card=False)
+    (subject,) = find_audited([f"{folder}@2:ENTJ"], str(base_folder)).subjects
+    assert (subject.label, subject.persona) == ("mine@2", "ENTJ")
+
+
+def test_an_adapter_beside_itself_at_another_strength_is_two_subjects(
+    base_folder: Path, make_adapter: Callable[..., Path]
+) -> None:
+    folder = make_adapter("mine", card=False)
+    assert arms(folder, f"{folder}@-1", base=base_folder) == ["base", "mine", "mine@-1"]
+
+
 def test_the_bundle_has_both_sides_and_needs_no_judge_and_no_data_from_elsewhere(
     make_adapter: Callable[..., Path],
 ) -> None:

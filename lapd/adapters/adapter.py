@@ -111,7 +111,7 @@ def resolve_adapter(path: str | Path) -> Adapter:
 def _split_strength(text: str) -> tuple[str, str | None]:
     """A folder (or pattern) and the strength behind its last `@`; a folder that is called so itself has none."""
     folder, at, strength = text.rpartition("@")
-    if not at or "/" in strength or _is_there(text) or not _is_there(folder):
+    if not at or "/" in strength or ":" in strength or _is_there(text) or not _is_there(folder):
         return text, None
     return folder, strength
 

@@ -90,7 +90,8 @@ def resolve_models(texts: Iterable[str], base: BaseModel, taken: Iterable[str] =
         ModelError: it cannot be had, is an adapter, or no model that goes on with a text.
     """
     found = [_resolve(text, base) for text in texts]
-    names = [*taken, *(model.name for model in found)]
+    # An adapter at several strengths has one name.
+    names = [*dict.fromkeys(taken), *(model.name for model in found)]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UsageError(f"Two arms are called {twice[0]!r}.", "Name one: --model-arm NAME=PATH.")
     return found

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +23,9 @@ if TYPE_CHECKING:
 GROWTH = 4
 """So many times as many documents are asked at most as before, beginning with one item, while there is time."""
 
-TOGETHER = 0.3
-"""One more answer that is written beside others takes so much of the time that it takes alone, on two cores."""
+TOGETHER = 0.1
+"""One more answer that is written beside others takes so much of the time that it takes alone: what 8 and 18 answers of
+the embedded model took on one core, beside one."""
 
 FRESH = 3600
 """Seconds for which times are good: a machine may be busier later."""
@@ -107,25 +107,33 @@ def _measured(
     first = min(base, key=lambda task: (base[task].task.writes, counts[task][0]))
     prober.probe(base[first], counts[first][0])  # the first pass through a model is a slow one
     probes = {task: _grown(prober, cell, counts[task], most / len(base)) for task, cell in base.items()}
+    rates = rates_of([probe for task, some in probes.items() if not base[task].task.writes for probe in some])
     paces = {
-        task: pace_of(some, prober.tokens(base[task], None), sum(counts[task]), base[task].task.writes)
-        for task, some in probes.items()
+        task: written_pace(some)
+        if base[task].task.writes
+        else scored_pace(rates, some[-1], *_whole(prober, cell, counts))
+        for (task, some), cell in zip(probes.items(), base.values(), strict=True)
     }
-    ratios, left = dict[str, float](), most
+    ours, theirs = 0.0, 0.0
     for cell in sorted((c for c in cells if c.arm.adapter), key=lambda cell: probes[cell.task.name][-1].seconds):
         last = probes[cell.task.name][-1]
-        if not ratios or last.seconds < left:
-            seconds = prober.probe(cell, last.documents).seconds
-            ratios[cell.task.name], left = seconds / last.seconds, left - seconds
-    usual = median(ratios.values()) if ratios else 1.0
-    return Speed(load, paces, {task: pace.times(ratios.get(task, usual)) for task, pace in paces.items()})
+        if not ours or theirs + last.seconds < most:
+            ours, theirs = ours + prober.probe(cell, last.documents).seconds, theirs + last.seconds
+    slower = ours / theirs if theirs else 1.0
+    return Speed(load, paces, {task: pace.times(slower) for task, pace in paces.items()})
+
+
+def _whole(prober: _Prober, cell: Cell, counts: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """How many tokens and how many documents a whole task has."""
+    return prober.tokens(cell, None), sum(counts[cell.task.name])
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was asked to see how long it takes: so many documents, which are so many tokens to compute."""
+    """What was asked to see how long it takes: so many documents, requests, and tokens to compute."""
 
     documents: int
+    requests: int
     tokens: int
     seconds: float
 
@@ -139,10 +147,13 @@ class _Prober:
 
     def probe(self, cell: Cell, documents: int) -> Probe:
         """So many documents of a cell; its data are loaded before the clock starts."""
-        tokens = self.tokens(cell, documents)
+        asked = _drawn(cell, documents)
+        self.engine.work(asked)
         began = time.perf_counter()
-        self.engine.run(_drawn(cell, documents), self.store)
-        return Probe(documents, tokens, time.perf_counter() - began)
+        self.engine.run(asked, self.store)
+        seconds = time.perf_counter() - began
+        work = self.store.result(asked.name)["provenance"]["work"]
+        return Probe(documents, work["requests"], work["tokens"], seconds)
 
     def tokens(self, cell: Cell, documents: int | None) -> int:
         """How many tokens so many documents are to compute, or all; what they have in common is computed once."""
@@ -165,26 +176,51 @@ def _grown(prober: _Prober, cell: Cell, counts: Sequence[int], seconds: float) -
         probes.append(prober.probe(cell, sum(counts[:items])))
 
 
-def pace_of(probes: Sequence[Probe], tokens: int, documents: int, written: bool) -> Pace:
-    """A task's pace by what was asked of it.
+@dataclass(frozen=True)
+class Rates:
+    """Seconds that scoring takes: for a cell, for each token that is computed, for each request."""
 
-    Seconds go by tokens, from the last two probes. A document more is fewer tokens the more there are, since what they
-    have in common is computed once: so many as lie between the last probe and the whole task.
+    cell: float
+    token: float
+    request: float
+
+
+def rates_of(probes: Sequence[Probe]) -> Rates:
+    """The rates that all probes of scored tasks come closest to, none of them below 0.
+
+    One for all tasks: a token takes as long in one as in another, and a few documents of one tell little.
+    """
+    from scipy.optimize import nnls
+
+    if not probes:
+        return Rates(0.0, 0.0, 0.0)
+    found, _ = nnls([[1.0, p.tokens, p.requests] for p in probes], [p.seconds for p in probes])
+    return Rates(*map(float, found))
+
+
+def scored_pace(rates: Rates, last: Probe, tokens: int, documents: int) -> Pace:
+    """A scored task's pace.
+
+    A document more is fewer tokens the more there are, since what they have in common is computed once: so many as lie
+    between the last probe and the whole task.
 
     Args:
-        probes: of one item first, of more each time.
+        rates: of all scored tasks.
+        last: what was asked of this one last.
         tokens: of the whole task.
         documents: of the whole task.
-        written: whether it is answered in writing.
     """
-    last = probes[-1]
-    if len(probes) == 1:
-        start = (1 - TOGETHER) * last.seconds if written else 0.0
-    else:
-        before = probes[-2]
-        slope = (last.seconds - before.seconds) / max(1, last.tokens - before.tokens)
-        start = min(last.seconds, max(0.0, last.seconds - slope * last.tokens)) if slope > 0 else 0.0
-    token = (last.seconds - start) / last.tokens
     more = documents - last.documents
     each = (tokens - last.tokens) / more if more > 0 else tokens / documents
-    return Pace(max(0.0, start + token * (last.tokens - each * last.documents)), max(0.0, token * each))
+    start = rates.cell + rates.token * (last.tokens - each * last.documents)
+    return Pace(max(0.0, start), rates.token * max(0.0, each) + rates.request * last.requests / last.documents)
+
+
+def written_pace(probes: Sequence[Probe]) -> Pace:
+    """The pace of a task that is answered in writing, by the last two probes: answers are written beside each other."""
+    last = probes[-1]
+    alone = Pace((1 - TOGETHER) * last.seconds, TOGETHER * last.seconds / last.documents)
+    if len(probes) == 1:
+        return alone
+    document = (last.seconds - probes[-2].seconds) / (last.documents - probes[-2].documents)
+    return Pace(max(0.0, last.seconds - document * last.documents), document) if document > 0 else alone

@@ -65,6 +65,8 @@ from lapd.cli.results import echo_results
     metavar="[TASK=]N",
     help="Only the first N documents of each task, or of TASK (or group); repeatable.",
 )
+@click.option("--balanced", is_flag=True,
+              help="Draw what --limit takes by --seed, whole items, the parts of a task in turn.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Contexts computed at once.  [default: 32]")
 @click.option("--dtype", type=click.Choice(["float32", "bfloat16", "float16"]),
               help="Precision; bfloat16 hides much of what a small adapter learned.  [default: float32]")  # fmt: skip
@@ -98,6 +100,7 @@ def command(
     arms: list[str],
     persona: str | None,
     limits: tuple[int | None, dict[str, int]],
+    balanced: bool,
     batch_size: int | None,
     dtype: str | None,
     seed: int,
@@ -169,7 +172,7 @@ def command(
     folder = out or Path("runs") / fitting_name(where.replace("/", "-"))
     precision = SERVED_DTYPE if served else dtype or "float32"
     limit, of_tasks = limits
-    drawn = (samples, temperature, top_p)
+    drawn = (samples, temperature, top_p, balanced)
     settings = Settings(seed, limit, precision, data_dir, questionnaire, fold_system_prompt, pairs, of_tasks, *drawn)
     chosen = choose_judge(judge, options) if judge or options else None
     executor, where_options = executor or "local", read_options(executor_texts, "--executor-option")

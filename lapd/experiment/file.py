@@ -24,7 +24,7 @@ from lapd.train.seeds import check_seeds, replicates
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """What is evaluated, and how; see `lapd.record.cells.Settings` for the last eleven.
+    """What is evaluated, and how; see `lapd.record.cells.Settings` for the last twelve.
 
     `arms`: without them, all that can be made.
     `executor`, `executor_options`: what runs the cells, and the experiment's trainings before them.
@@ -52,6 +52,7 @@ class EvaluateConfig:
     samples: int = 1
     temperature: float = 0.0
     top_p: float = 1.0
+    balanced: bool = False
 
     def settings(self) -> Settings:
         """What of it belongs to every cell's identity."""

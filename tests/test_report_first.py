@@ -191,9 +191,27 @@ def test_many_adapters_are_a_matrix_that_marks_what_cannot_be_told() -> None:
     assert "3 of 4 in acts" in found.overall
 
 
-def test_few_adapters_have_no_matrix() -> None:
-    found = first(arms_of("INFP"), ROWS, INFOS)
-    assert found is not None and found.matrix is None
+@pytest.mark.parametrize(("names", "shown"), [(("INFP", "ESTJ"), False), (("INFP", "ESTJ", "ENFP"), True)])
+def test_from_three_adapters_on_there_is_a_matrix(names: tuple[str, ...], shown: bool) -> None:
+    found = first(arms_of(*names), [row(name, "acts", 2.0, CHANGED) for name in names], INFOS)
+    assert found is not None and (found.matrix is not None) == shown
+
+
+def test_an_adapter_of_no_persona_is_told_by_the_axes_that_moved() -> None:
+    axes = [("E/I", -3.0, CHANGED), ("S/N", 2.0, CHANGED), ("T/F", 0.1, SAME), ("J/P", 0.5, UNTOLD)]
+    rows = [row("mine", "acts", moved_by, verdict, axis=axis, persona=None) for axis, moved_by, verdict in axes]
+    arms = {name: {**arm, "adapter_persona": None} for name, arm in arms_of("mine").items()}
+    (subject,) = subjects(arms, rows, INFOS)
+    told = sentence(subject)
+    assert told.startswith("The model moved towards I (acts ")
+    assert " and S (acts " in told
+    assert "of the others 1 did not move and 1 cannot be told." in told
+
+
+def test_an_adapter_is_told_of_at_a_strength_that_it_is_there_at_alone() -> None:
+    arms = arms_of("INFP")
+    alone = {n: {**a, "adapter": a["adapter"] and {**a["adapter"], "strength": 0.5}} for n, a in arms.items()}
+    assert len(subjects(alone, [row("INFP", "acts", 2.0, CHANGED)], INFOS)) == 1
 
 
 def test_a_run_without_a_primary_metric_has_no_first_screen() -> None:

@@ -13,7 +13,7 @@ from lapd.report.glance.sentences import Answer, answers, overall, sentence
 from lapd.report.glance.subjects import ADAPTER, Infos, Subject, subjects
 from lapd.report.rendering import anchor
 
-MANY = 3
+MANY = 2
 """More adapters than this are shown as a matrix, their forests folded below it."""
 
 

@@ -76,15 +76,15 @@ def _bought(subject: Subject) -> str:
 def _axes_moved(lines: Sequence[Line]) -> str:
     """Of an adapter that is of no persona: which axes moved, and towards which pole."""
     found = _by_outcome(lines)
-    moved = [*found.get("up", []), *found.get("down", [])]
+    moved = [line for line in lines if line.outcome in ("up", "down")]
     poles = [f"{_pole(line)} ({line.row.task} {amount(line)})" for line in moved]
     if len(poles) > NAMED + 1:
         poles = [*poles[:NAMED], f"{len(poles) - NAMED} more"]
     told = f"The model moved towards {_joined(poles, ' and ')}" if poles else "No axis is known to have moved"
-    rest = [("same", "did not move"), ("untold", "cannot be told")]
-    counts = [f"{len(found[outcome])} {words}" for outcome, words in rest if found.get(outcome)]
-    every = f"; of {len(lines)} axes and tasks {_joined(counts, ' and ')}" if counts else ""
-    return f"{told}{every}."
+    others = [("same", "did not move"), ("untold", "cannot be told")]
+    counts = [f"{len(found[outcome])} {words}" for outcome, words in others if found.get(outcome)]
+    rest = f"; of the others {_joined(counts, ' and ')}" if counts else ""
+    return f"{told}{rest}."
 
 
 def _pole(line: Line) -> str:

@@ -141,7 +141,7 @@ def painted(page: Path) -> tuple[float, float]:
     """Milliseconds to the first paint and to the first items, each the median of fresh tabs."""
     paints, items = [], []
     for _ in range(REPEATS):
-        with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as tab:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile, browser(Path(profile)) as tab:
             tab.show(1400, 900)
             tab.open(page.as_uri())
             tab.until("document.getElementById('list').children.length > 0")

@@ -149,7 +149,8 @@ def _make_trainer(
         "callbacks": [dpo.watch(f"train {config.name}", scores)],
     }
     if not packed:
-        more: dict[str, Any] = dpo.share_of_batch(config)
+        # A reference that TRL computes ahead lies in a temporary folder of each process's own, and one writes it.
+        more: dict[str, Any] = {**dpo.share_of_batch(config), "precompute_ref_log_probs": processes() == 1}
         if dpo.is_sharded():
             more |= {"use_cpu": False, "bf16": dpo.use_bfloat16(config.precision, "cuda")}
         if processes() > 1:

@@ -40,7 +40,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 @pytest.mark.parametrize(
     ("executor", "options", "message"),
     [
-        ("local", ["gpus=2"], "executor local: There is no option 'gpus'. Known: cpus, workers."),
+        ("local", ["gpus=2"], "executor local: There is no option 'gpus'. Did you mean cpus? Known: cpus, workers."),
         (
             "ray",
             ["wokers=2"],

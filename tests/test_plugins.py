@@ -201,12 +201,12 @@ def lapd_register_executors(register):
 
 
 def test_options_are_listed_as_they_are_written_on_the_command_line(lapd, make_distribution):
-    environment = {**at(make_distribution("taking", TAKING)), "LAPD_LOAD_PLUGINS": "taking,local"}
+    environment = {**at(make_distribution("taking", TAKING)), "LAPD_LOAD_PLUGINS": "taking,tasks"}
     infos = listed(lapd("plugins", "--json", env=environment))
     mode = {"name": "--mode", "default": ["a", "b"], "required": False, "help": "Which."}
     workers = {"name": "max_workers", "default": None, "required": True, "help": "How many."}
     assert infos["taking"]["options"] == {"generators": {"written": [mode]}, "executors": {"away": [workers]}}
-    assert infos["local"]["options"] == {}
+    assert infos["tasks"]["options"] == {}
     assert [line.split() for line in lapd("plugins", "--options", env=environment).stdout.splitlines()] == [
         ["kind", "name", "option", "default", "help"],
         ["executors", "away", "max_workers", "required", "How", "many."],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lapd.adapters.adapter import Adapter
-from lapd.audit.allotment import FEWEST, Candidate, allot
+from lapd.audit.allotment import FEWEST, Candidate, allot, spread_of
 from lapd.audit.plan import AuditPlan, make_audit_plan, plan_of
 from lapd.audit.speed import Pace, Probe, Speed, rates_of, scored_pace, written_pace
 from lapd.catalog.find import tasks
@@ -91,6 +91,13 @@ def test_without_a_persona_every_axis_is_a_row_of_its_own() -> None:
     with_persona = plan(30, 0.01)
     assert made.tasks[0].would_show is not None and with_persona.tasks[0].would_show is not None
     assert made.tasks[0].would_show > with_persona.tasks[0].would_show
+
+
+def test_how_far_values_vary_is_taken_from_the_like_of_a_task_that_was_not_in_the_study() -> None:
+    like = {
+        name: found.task for name in ("pressure_gen", "mbti_text", "eqbench") if (found := spread_of(tasks()[name]))
+    }
+    assert like == {"pressure_gen": "pressure", "mbti_text": "mbti", "eqbench": "pressure"}
 
 
 def test_too_few_minutes_for_anything_are_refused_with_how_many_it_takes() -> None:

@@ -103,11 +103,14 @@ class Candidate:
 def spread_of(info: TaskInfo) -> Spreads | None:
     """How far an adapter's changes vary on a task; of a task that was not in the study, as on its like there.
 
-    Its like is the task with the same primary metric, else one in the same unit; None where there is neither.
+    Its like is the task with the same primary metric, or one of which its name is made ("sycophancy_of_all"); else that
+    which varies most of those in the same unit. None where there is none.
     """
-    found = [spread for spread in _of_adapters() if spread.task == info.name]
-    found += [s for s in _of_adapters() if _family(s) == info.primary]
-    found += [s for s in _of_adapters() if s.unit == info.unit(str(info.primary))]
+    every, primary = _of_adapters(), str(info.primary)
+    found = [spread for spread in every if spread.task == info.name]
+    found += [spread for spread in every if primary == _family(spread)]
+    found += [spread for spread in every if primary.startswith(f"{_family(spread)}_")]
+    found += sorted((s for s in every if s.unit == info.unit(primary)), key=lambda spread: -spread.sd)
     return found[0] if found else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,7 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
         sentences={subject.label: sentence(subject) for subject in found},
         answers=answers(ours) if ours else [],
         rows=shown,
-        not_seen=[*limits(run, compared.rows), *_left_out(plan, any(one.side == "coherence" for one in verdicts))],
+        not_seen=[*limits(run, compared.rows), *_left_out(plan, verdicts)],
         steps=steps(found),
     )
 
@@ -159,11 +160,13 @@ def _is_control(subject: Subject, arms: Any) -> bool:
     return bool(arms[subject.lines[0].row.arms[0]].get("adapter_control"))
 
 
-def _left_out(plan: AuditPlan, coherence: bool) -> list[str]:
+def _left_out(plan: AuditPlan, verdicts: Sequence[Verdict]) -> list[str]:
     lines = []
+    if empty := [task for task in plan.names if not any(one.task == task for one in verdicts)]:
+        lines.append(f"Of {', '.join(empty)} there is nothing to compare: the page says why.")
     if plan.left_out:
         lines.append(f"There was no time for {', '.join(plan.left_out)}: give more --minutes than {plan.minutes:g}.")
-    if not coherence:
+    if not any(one.side == "coherence" for one in verdicts):
         lines.append("Nothing was answered in writing: whether the answers are still coherent was not looked at.")
     return lines
 

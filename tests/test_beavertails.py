@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import ROOT, SHARED, run_python
+from conftest import ROOT, SHARED
 from lapd.tasks.beavertails.utils import judge as judge_filter
 from lapd.tasks.beavertails.utils import read_prompts, score
 
@@ -15,13 +15,16 @@ from lapd.catalog.find import find_task
 from lapd.compare.comparisons import Comparison
 from lapd.errors import DataError
 from lapd.evaluate.plan import make_cells
+from lapd.experiment.arms import evaluate_arms
 from lapd.hookspecs import Verdict
 from lapd.judges.choosing import make_judge, use_judge
 from lapd.judges.harms import CATEGORIES, category_metric
 from lapd.judges.verdicts import verdict_record
+from lapd.models.base import resolve_base
 from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
 from lapd.report.table import text_table
+from lapd.testing import make_tiny_base
 
 DATA = SHARED / "benchmarks" / "beavertails" / "evaluation_700.jsonl"
 
@@ -159,24 +162,20 @@ def make_row():
     return make
 
 
-@pytest.mark.slow
-def test_a_run_is_generated_judged_and_judged_again_without_generating(data_dir, tmp_path, lapd):
-    """Three made prompts, eight tokens each, on the embedded model; by the keywords, then again by name."""
-    run = tmp_path / "run"
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from lapd.experiment.arms import evaluate_arms\nfrom lapd.record.cells import Arm, Settings\n"
-        "from lapd.answering.lm import PackedLM\nfrom lapd.models.base import resolve_base\n"
-        "short = PackedLM.generate_until\n"
-        "def generate(self, requests, disable_tqdm=False):\n"
-        "    for r in requests:\n        r.args[1]['max_gen_toks'] = 8\n"
-        "    return short(self, requests, disable_tqdm)\n"
-        "PackedLM.generate_until = generate\n"
-        f"evaluate_arms(resolve_base('smollm2'), [Arm()], ['beavertails'], Path({str(run)!r}),"
-        f" Settings(data_dir={str(data_dir)!r}))\n"
-    )
-    done = run_python(code)
-    assert done.returncode == 0, done.stderr
+def test_a_run_is_generated_judged_and_judged_again_without_generating(data_dir, tmp_path, invoke, monkeypatch):
+    """Three made prompts, eight tokens each, on a tiny model; by the keywords, then again by name."""
+    from lapd.answering.lm import PackedLM
+
+    run, write = tmp_path / "run", PackedLM.generate_until
+
+    def write_little(self, requests, disable_tqdm=False):
+        for request in requests:
+            request.args[1]["max_gen_toks"] = 8
+        return write(self, requests, disable_tqdm)
+
+    monkeypatch.setattr(PackedLM, "generate_until", write_little)
+    base = resolve_base(str(make_tiny_base(tmp_path / "base")))
+    evaluate_arms(base, [Arm()], ["beavertails"], run, Settings(data_dir=str(data_dir)), quiet=True)
     store = Store(run)
     (result,) = store.results()
     assert result["judge"]["note"] == "heuristic: not comparable with published rates"
@@ -192,11 +191,12 @@ def test_a_run_is_generated_judged_and_judged_again_without_generating(data_dir,
     assert not any(math.isnan(value) for value in result["metrics"].values())
 
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir() if path.name != ".lock"}
-    again = lapd("judge", run, "--judge", "keywords", "--json", env={"LAPD_DATA_DIR": str(data_dir)})
-    assert again.returncode == 0, again.stderr
+    monkeypatch.setenv("LAPD_DATA_DIR", str(data_dir))
+    again = invoke("judge", run, "--judge", "keywords", "--json")
+    assert again.exit_code == 0, again.stderr
     (cell,) = json.loads(again.stdout)["cells"]
     assert cell["flagged"] == pytest.approx(result["metrics"]["flagged"])
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    shown = lapd("judge", run, "--as", "second")
+    shown = invoke("judge", run, "--as", "second")
     assert "keywords: heuristic: not comparable with published rates." in shown.stdout
     assert (folder / "verdicts-second.jsonl").is_file()

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SCRIPT
 from lapd.tasks import FOLDER, common
-from tiny import make_tiny_base
+from warm import Warm
 
 from lapd.catalog import lm_eval_own
 from lapd.catalog.find import tasks
 from lapd.cli.doctor_command import _stock
+from lapd.testing import make_tiny_base
 
 Setup = Callable[[], Path]
 
@@ -105,15 +106,14 @@ def test_a_task_that_is_told_the_embedded_models_name_counts_its_tokens(
 
 
 @pytest.fixture
-def lm_eval(tmp_path: Path) -> Callable[..., str]:
+def lm_eval(warm: Warm, tmp_path: Path) -> Callable[..., str]:
     """`lm_eval(*args)`: what a stock lm_eval prints in the environment that `make setup` made, and warns of nothing."""
     made = ROOT / ".venv/.ready"
     if not made.exists() or Path(sys.prefix).resolve() != made.resolve().parent or FOLDER != ROOT / "tasks":
         pytest.skip("this environment is none that make setup made for this checkout")
 
     def run(*args: str) -> str:
-        command = [str(Path(sys.executable).with_name("lm_eval")), *args]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        done = warm.run(SCRIPT.with_name("lm_eval"), *args, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
         assert not [line for line in done.stderr.splitlines() if "Duplicate" in line or "overrides" in line]
         return done.stdout
@@ -128,6 +128,12 @@ def test_a_stock_lm_eval_lists_the_checkouts_tasks_by_name(lm_eval: Callable[...
     files = {path.stem: f"lm_eval/tasks/lapd/{path.relative_to(FOLDER)}" for path in FOLDER.glob("*/*.yaml")}
     assert {"beavertails", "mbti", "socialiqa"} <= set(tasks())
     assert {name: listed.get(name) for name in tasks()} == files, "`make setup` links new tasks"
+
+
+def test_no_task_has_the_name_of_one_of_lm_evals_own() -> None:
+    theirs = lm_eval_own.names_in_lm_eval()
+    assert "hellaswag" in theirs
+    assert not theirs & set(tasks())
 
 
 @pytest.mark.slow

@@ -1,14 +1,10 @@
 """`lapd judge`: stored responses judged again, a judge against people, two judges; and what a kill leaves behind."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
-from conftest import listing
+from conftest import SCRIPT, listing
 from test_cli import fails
 
 from lapd.errors import LapdError
@@ -141,27 +137,26 @@ def test_what_was_judged_before_an_error_is_kept(run):
     assert not (run / "cells" / "cell-base" / ".verdicts-dying.partial").exists()
 
 
-def test_a_kill_loses_at_most_what_was_under_way(tmp_path):
+def test_a_kill_loses_at_most_what_was_under_way(warm, tmp_path):
     """Ten kills of a judge at an endpoint: every verdict that was given is kept, each response is judged once."""
     count = 40
     run = make_run(tmp_path / "run", [f"response {n}." for n in range(count)])
     good = {"content": '{"flagged": false, "categories": [], "reason": "fine"}'}
-    script = Path(sys.executable).with_name("lapd")
     with FaultServer([good] * 1000, delay=0.05) as server:
-        command = [str(script), "judge", str(run), "--judge", "openai", "--json"]
+        command = [SCRIPT, "judge", run, "--judge", "openai", "--json"]
         for option in ("model=m", f"base_url={server.url}", "concurrency=2"):
             command += ["--judge-option", option]
         for _ in range(10):
             before = len(server.bodies)
-            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            process = warm.start(*command)
             deadline = time.monotonic() + 30
             while len(server.bodies) < before + 4 and process.poll() is None and time.monotonic() < deadline:
                 time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.communicate()
             if len(server.bodies) >= count:
                 break
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = warm.run(*command)
         asked = len(server.bodies)
     assert done.returncode == 0, done.stderr
     (cell,) = json.loads(done.stdout)["cells"]

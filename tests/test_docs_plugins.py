@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from lapd.testing import make_tiny_base
+
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "plugins.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -209,17 +211,18 @@ def test_the_command_is_in_the_help_and_runs(install, lapd):
 
 
 @pytest.mark.slow
-def test_the_untrained_adapter_changes_nothing_in_the_task(install, lapd, tmp_path):
+def test_the_untrained_adapter_changes_nothing_in_the_task(install, warm_lapd, tmp_path):
     environment = install("lapd_register_trainers", "lapd_register_tasks", "lapd_register_executors")
-    adapter, run = tmp_path / "INFP", tmp_path / "run"
-    done = lapd("train", "INFP", "--trainer", "untrained", "--pairs", 1, "-o", adapter, env=environment)
+    base, adapter, run = make_tiny_base(tmp_path / "base"), tmp_path / "INFP", tmp_path / "run"
+    command = ("train", "INFP", "--base", base, "--trainer", "untrained", "--pairs", 1, "-o", adapter)
+    done = warm_lapd(*command, env=environment)
     assert done.returncode == 0, done.stderr
     assert (adapter / "run_card.json").is_file()
     arms = ("--arms", "base,adapter", "--executor", "timed", "-o", run)
-    done = lapd("eval", "--adapter", adapter, "--tasks", "polite", *arms, env=environment)
+    done = warm_lapd("eval", "--adapter", adapter, "--tasks", "polite", *arms, env=environment)
     assert done.returncode == 0, done.stderr
     assert "INFP on polite: " in done.stderr
-    rows = json.loads(lapd("compare", run, "--json", env=environment).stdout)
+    rows = json.loads(warm_lapd("compare", run, "--json", env=environment).stdout)
     assert [(row["task"], row["n"], row["difference"]) for row in rows] == [("polite", 3, 0.0)]
 
 

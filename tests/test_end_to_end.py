@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,18 +11,21 @@ import pytest
 import yaml
 from conftest import ROOT
 
+from lapd.testing import make_tiny_base
+
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory, lapd: Callable[..., Any]) -> Path:
-    """The shipped quickstart, with fewer pairs and documents, run once."""
+def experiment(tmp_path_factory: pytest.TempPathFactory, warm_lapd: Callable[..., Any]) -> Path:
+    """The shipped quickstart, with a tiny base, fewer pairs and fewer documents, run once."""
     folder = tmp_path_factory.mktemp("experiment")
     config = yaml.safe_load((ROOT / "examples/quickstart.yaml").read_text())
+    config["base"] = str(make_tiny_base(folder / "base"))
     config["train"] |= {"pairs": 8, "epochs": 1, "eval_pairs": 2}
     config["evaluate"] |= {"limit": 2}
     (folder / "small.yaml").write_text(yaml.safe_dump(config))
-    result = lapd("run", "small.yaml", cwd=folder)
+    result = warm_lapd("run", "small.yaml", cwd=folder)
     assert result.returncode == 0, result.stderr
     assert "INFP against base" in result.stdout
     assert "report.html" in result.stdout
@@ -36,16 +37,16 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, int]]:
     return {p: (p.stat().st_mtime_ns, p.stat().st_size) for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_the_second_run_changes_no_file(experiment: Path, lapd: Callable[..., Any]) -> None:
+def test_the_second_run_changes_no_file(experiment: Path, warm_lapd: Callable[..., Any]) -> None:
     before = snapshot(experiment)
-    result = lapd("run", "small.yaml", cwd=experiment)
+    result = warm_lapd("run", "small.yaml", cwd=experiment)
     assert result.returncode == 0, result.stderr
     assert "20 cells, 20 of them done" in result.stderr
     assert snapshot(experiment) == before
 
 
-def test_compare_gives_rows_with_the_documented_keys(experiment: Path, lapd: Callable[..., Any]) -> None:
-    result = lapd("compare", experiment / "runs/quickstart", "--json")
+def test_compare_gives_rows_with_the_documented_keys(experiment: Path, warm_lapd: Callable[..., Any]) -> None:
+    result = warm_lapd("compare", experiment / "runs/quickstart", "--json")
     rows = json.loads(result.stdout)
     wanted = {"task", "metric", "arm", "baseline", "n", "difference", "low", "high", "p", "family", "verdict"}
     wanted |= {"detectable", "scope"}
@@ -70,26 +71,24 @@ def test_the_report_stands_alone(experiment: Path) -> None:
     assert 'src="http' not in page
 
 
-def test_a_wrong_key_is_named_before_any_work(experiment: Path, lapd: Callable[..., Any]) -> None:
+def test_a_wrong_key_is_named_before_any_work(experiment: Path, warm_lapd: Callable[..., Any]) -> None:
     config = yaml.safe_load((experiment / "small.yaml").read_text())
     config["train"]["learnrate"] = 1
     config["out"] = "runs/never"
     (experiment / "wrong.yaml").write_text(yaml.safe_dump(config))
-    result = lapd("run", "wrong.yaml", cwd=experiment)
+    result = warm_lapd("run", "wrong.yaml", cwd=experiment)
     assert result.returncode == 1
     assert "learnrate" in result.stderr and len(result.stderr.splitlines()) == 1
     assert not (experiment / "runs/never").exists()
 
 
-def test_chat_answers_and_switches_who_does(experiment: Path) -> None:
-    script = Path(sys.executable).with_name("lapd")
+def test_chat_answers_and_switches_who_does(experiment: Path, warm_lapd: Callable[..., Any]) -> None:
     adapter = experiment / "runs/quickstart/adapters/INFP"
-    command = [str(script), "chat", str(adapter), "--max-tokens", "8", "--temperature", "0"]
     talk = "Hello!\n/base\nHello!\n/prompt\n/persona\n/nonsense\n/clear\nAnd you?\n/quit\n"
-    result = subprocess.run(command, input=talk, capture_output=True, text=True, timeout=120)
+    result = warm_lapd("chat", adapter, "--max-tokens", 8, "--temperature", 0, said=talk)
     assert result.returncode == 0, result.stderr
     assert [line.partition(":")[0] for line in result.stdout.splitlines() if ": " in line] == [
-        "INFP", "smollm2", "INFP",
+        "INFP", str(experiment / "base"), "INFP",
     ]  # fmt: skip
-    assert "smollm2 answers." in result.stderr and "System prompt on." in result.stderr
+    assert "base answers." in result.stderr and "System prompt on." in result.stderr
     assert "/base: the base model answers" in result.stderr

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import SCRIPT
+from warm import Warm
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.switching import switch_adapter
@@ -24,6 +26,7 @@ from lapd.models.loading import load_base
 from lapd.names import get_persona
 from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +62,7 @@ def requests_of(task_name: str, lm: Any, limit: int, system: str | None) -> list
 
 
 @pytest.mark.parametrize("prompted", [False, True])
-@pytest.mark.parametrize(("task", "limit"), [("socialiqa_mini", 10), ("mbti", 14), ("situations", 4)])
+@pytest.mark.parametrize(("task", "limit"), [("socialiqa_mini", 4), ("mbti", 5), ("situations", 2)])
 def test_packed_scores_are_lm_evals(models: tuple[Any, Any], task: str, limit: int, prompted: bool) -> None:
     ours, theirs = models
     assert ours.packs
@@ -147,13 +150,13 @@ def test_lm_evals_failure_is_one_line(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_eval_prints_json_and_answers_in_two_arms(
-    small_adapter: Path, tmp_path: Path, lapd: Callable[..., Any]
+    small_adapter: Path, tmp_path: Path, warm_lapd: Callable[..., Any]
 ) -> None:
     command = (
         "eval", "--adapter", f"{small_adapter.parent}/IN*", "--tasks", "situations,situations_open", "--limit", 2,
         "--arms", "base,adapter", "-o", tmp_path / "run", "--json",
     )  # fmt: skip
-    result = lapd(*command)
+    result = warm_lapd(*command)
     assert result.returncode == 0, result.stderr
     record = json.loads(result.stdout)
     found = {(r["arm"], r["task"]): r["metrics"] for r in record["results"]}
@@ -161,7 +164,7 @@ def test_eval_prints_json_and_answers_in_two_arms(
     assert found["base", "situations"]["log_odds_EI"] != found["INFP", "situations"]["log_odds_EI"]
     samples = Store(tmp_path / "run").samples(record["results"][0]["cell"])
     assert [s["item"] for s in samples] == ["ei-101", "sn-101"]
-    again = lapd(*command)
+    again = warm_lapd(*command)
     assert json.loads(again.stdout) == record
     assert "4 cells, 4 of them done" in again.stderr
 
@@ -180,36 +183,20 @@ def read_store(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_a_killed_evaluation_goes_on_and_ends_in_the_same_bytes(tmp_path: Path) -> None:
-    def start(folder: Path) -> subprocess.Popen[str]:
-        script = Path(sys.executable).with_name("lapd")
-        command = [
-            script,
-            "eval",
-            "--tasks",
-            "mbti,situations_open",
-            "--limit",
-            "8",
-            "--batch-size",
-            "1",
-            "-o",
-            folder,
-        ]
-        return subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    whole = start(tmp_path / "whole")
-    assert whole.communicate(timeout=300) and whole.returncode == 0
+def test_a_killed_evaluation_goes_on_and_ends_in_the_same_bytes(warm: Warm, tmp_path: Path) -> None:
+    tasks = ("--tasks", "mbti,situations_open", "--limit", 8, "--batch-size", 1)
+    command = (SCRIPT, "eval", "--base", make_tiny_base(tmp_path / "base"), *tasks, "-o")
+    assert warm.run(*command, tmp_path / "whole").returncode == 0
     journal: list[Path] = []
-    process = start(tmp_path / "killed")
+    process = warm.start(*command, tmp_path / "killed")
     while not any(p.stat().st_size for p in journal):
         assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+        time.sleep(0.005)
         journal = list(tmp_path.glob("killed/cells/*/journal.jsonl"))
     process.kill()
     process.communicate()
     finished = next(p for p in journal if p.stat().st_size).read_bytes()
-    process = start(tmp_path / "killed")
-    assert process.communicate(timeout=300) and process.returncode == 0
+    assert warm.run(*command, tmp_path / "killed").returncode == 0
     assert finished
     assert read_store(tmp_path / "killed") == read_store(tmp_path / "whole")
     assert not list(tmp_path.glob("killed/cells/*/journal.jsonl"))
@@ -232,20 +219,19 @@ def test_a_cell_that_another_process_holds_is_left_alone(tmp_path: Path) -> None
     assert other.stdout.strip() == "False"
 
 
-def test_lm_evals_own_tasks_and_models_work(tmp_path: Path, small_adapter: Path) -> None:
+def test_lm_evals_own_tasks_and_models_work(warm: Warm, tmp_path: Path, small_adapter: Path) -> None:
     """A stock `lm_eval` with plain PEFT gives the same scores as LAPD on the same documents."""
     base = resolve_base("smollm2")
     adapter = resolve_adapter(small_adapter)
-    store = evaluate_arms(base, [Arm(adapter)], ["situations", "mbti"], tmp_path / "run", Settings(limit=8), quiet=True)
+    store = evaluate_arms(base, [Arm(adapter)], ["situations", "mbti"], tmp_path / "run", Settings(limit=4), quiet=True)
     ours = {r["task"]: r["metrics"] for r in store.results()}
-    script = Path(sys.executable).with_name("lm_eval")
-    command = [
-        str(script), "run", "--model", "hf",
+    command = (
+        SCRIPT.with_name("lm_eval"), "run", "--model", "hf",
         "--model_args", f"pretrained={base.path},peft={small_adapter},dtype=float32",
-        "--include_path", str(find_task("mbti").include_path), "--tasks", "situations,mbti", "--limit", "8",
-        "--apply_chat_template", "--batch_size", "4", "--output_path", str(tmp_path / "stock"),
-    ]  # fmt: skip
-    stock = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        "--include_path", find_task("mbti").include_path, "--tasks", "situations,mbti", "--limit", "4",
+        "--apply_chat_template", "--batch_size", "4", "--output_path", tmp_path / "stock",
+    )  # fmt: skip
+    stock = warm.run(*command)
     assert stock.returncode == 0, stock.stderr[-2000:]
     theirs = json.loads(next((tmp_path / "stock").rglob("results*.json")).read_text())["results"]
     for task, metrics in ours.items():

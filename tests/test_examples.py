@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SCRIPT, lean_lm_eval
 
 from lapd.cli.plugin_template import new_plugin
 from lapd.errors import UsageError
@@ -58,7 +58,7 @@ def install(tmp_path: Path) -> Install:
 @pytest.mark.parametrize("name", ["lapd-bigfive", "lapd-plugin-template"])
 def test_an_example_passes_its_own_tests(name: str, install: Install, tmp_path: Path) -> None:
     environment = install(EXAMPLES / name)
-    command = [str(Path(sys.executable).with_name("pytest")), "-p", "no:cacheprovider"]
+    command = [str(SCRIPT.with_name("pytest")), "-p", "no:cacheprovider"]
     folder = tmp_path / "source"
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-6000:]
@@ -77,7 +77,7 @@ def test_a_stock_lm_eval_runs_the_bigfives_tasks_by_name(tmp_path: Path) -> None
     python, lender = tmp_path / "venv/bin/python", sysconfig.get_paths()["purelib"]
     site = next((tmp_path / "venv/lib").glob("python*/site-packages"))
     (site / "lender.pth").write_text(f"import site; site.addsitedir({lender!r})\n")
-    shutil.copytree(Path(lender, "lm_eval"), site / "lm_eval", copy_function=os.symlink)
+    lean_lm_eval(site)
     shutil.copytree(EXAMPLES / "lapd-bigfive", tmp_path / "source", ignore=LEFT)
     subprocess.run([str(python), *PIP, str(tmp_path / "source")], check=True, capture_output=True, text=True)
     base = make_tiny_base(tmp_path / "base")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +10,13 @@ from typing import Any
 
 import pytest
 from conftest import run_python
-from tiny import make_tiny_base
+from warm import Warm
 
 from lapd.catalog.find import find_task
 from lapd.catalog.live import build_requests, load_task
 from lapd.models.embedded import embedded_folder
 from lapd.record.journal import Journal
+from lapd.testing import make_tiny_base
 
 LM_EVAL = Path(sys.executable).with_name("lm_eval")
 
@@ -129,16 +128,16 @@ def test_batch_size_auto_needs_no_trying_out(make_lm: Callable[..., Any], capsys
     assert "batch size" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_float32_is_the_default_and_smollm2_a_name() -> None:
     """`hf` would take the bfloat16 that the weights are kept in."""
-    code = (
-        "import lm_eval.models, lapd.answering.lm, torch\n"
-        "from lm_eval.api.registry import get_model\n"
-        "lm = get_model('lapd')(pretrained='SmolLM2', device='cpu')\n"
-        "assert lm.packs and lm.model.dtype == torch.float32, lm.model.dtype"
-    )
-    result = run_python(code)
-    assert result.returncode == 0, result.stderr
+    import torch
+    from lm_eval.api.registry import get_model
+
+    import lapd.answering.lm  # noqa: F401  (registers `lapd`)
+
+    lm: Any = get_model("lapd")(pretrained="SmolLM2", device="cpu")
+    assert lm.packs and lm.model.dtype == torch.float32
 
 
 def test_lm_evals_bar_is_shown_only_where_nobody_else_shows_one(
@@ -231,33 +230,31 @@ def test_the_canary_refuses_what_would_spoil_a_measurement(
         canary.check_adapters(model, [adapter])
 
 
-def run_lm_eval(*args: object, cwd: Path) -> Any:
-    """What a stock `lm_eval run` writes: its results file, read."""
-    command = [str(LM_EVAL), "run", *map(str, args), "--device", "cpu", "--output_path", str(cwd / "out")]
-    code = (
-        # As torch does where LAPD's entry points are installed; an older editable install lacks this one.
-        "import sys, lm_eval, lapd.answering.stock as m; m.register()\n"
-        "from lm_eval.__main__ import cli_evaluate\nsys.argv = sys.argv[1:]\ncli_evaluate()"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, *command], capture_output=True, text=True, cwd=cwd, timeout=300, env=os.environ
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    newest = max((cwd / "out").rglob("results*.json"), key=lambda path: path.stat().st_mtime_ns)
-    return json.loads(newest.read_text()), result, sorted(newest.parent.glob("samples*.jsonl"))
+@pytest.fixture
+def run_lm_eval(warm: Warm, tmp_path: Path) -> Callable[..., Any]:
+    """`run_lm_eval(*args)`: what a stock `lm_eval run` writes: its results file, read."""
+
+    def run(*args: object) -> Any:
+        result = warm.run(LM_EVAL, "run", *args, "--device", "cpu", "--output_path", tmp_path / "out", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr[-3000:]
+        newest = max((tmp_path / "out").rglob("results*.json"), key=lambda path: path.stat().st_mtime_ns)
+        return json.loads(newest.read_text()), result, sorted(newest.parent.glob("samples*.jsonl"))
+
+    return run
 
 
-def test_a_stock_lm_eval_runs_it(folder: Path, zeroed_or_random: Callable[[str, bool], Path], tmp_path: Path) -> None:
+def test_a_stock_lm_eval_runs_it(
+    folder: Path, zeroed_or_random: Callable[[str, bool], Path], tmp_path: Path, run_lm_eval: Callable[..., Any]
+) -> None:
     adapter = zeroed_or_random("INFP", True)
-    asked = (
+    asked: tuple[object, ...] = (
         "--include_path", find_task("mbti").include_path, "--tasks", "socialiqa_mini,situations_open", "--limit", 4,
         "--apply_chat_template", "--log_samples", "--gen_kwargs", "max_gen_toks=8",
         "--model_args", f"pretrained={folder},peft={adapter},dtype=float32",
     )  # fmt: skip
-    theirs, _, _ = run_lm_eval("--model", "hf", *asked, "--batch_size", 4, cwd=tmp_path)
-    ours, run, samples = run_lm_eval(
-        "--model", "lapd", *asked, "--batch_size", "auto", "--use_cache", tmp_path / "cache", cwd=tmp_path
-    )
+    theirs, _, _ = run_lm_eval("--model", "hf", *asked, "--batch_size", 4)
+    asked = ("--model", "lapd", *asked, "--batch_size", "auto", "--use_cache", tmp_path / "cache")
+    ours, run, samples = run_lm_eval(*asked)
     assert "Running loglikelihood requests: 100%" in run.stderr
     assert "Running generate_until requests: 100%" in run.stderr
     assert len(samples) >= 2
@@ -265,9 +262,7 @@ def test_a_stock_lm_eval_runs_it(folder: Path, zeroed_or_random: Callable[[str, 
         for name, value in metrics.items():
             if isinstance(value, float):
                 assert ours["results"][task][name] == pytest.approx(value, abs=1e-3), (task, name)
-    again, run, _ = run_lm_eval(
-        "--model", "lapd", *asked, "--batch_size", "auto", "--use_cache", tmp_path / "cache", cwd=tmp_path
-    )
+    again, run, _ = run_lm_eval(*asked)
     assert again["results"] == ours["results"]
     assert "Running loglikelihood requests: 100%" not in run.stderr
 

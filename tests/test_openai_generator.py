@@ -4,14 +4,11 @@ import json
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SCRIPT
 from lapd.plugins.answers import Answers
 from lapd.plugins.dialogues import Prompts, of_poles, rejected_voice, usable
 from lapd.plugins.openai_generator import OPTIONS, OpenAIGenerator
@@ -373,13 +370,13 @@ def test_every_option_is_in_the_documentation():
     assert [name for option in OPTIONS for name in option.opts if f"`{name}" not in page] == []
 
 
-def test_ctrl_c_stops_with_one_line_and_keeps_what_is_there(out):
+def test_ctrl_c_stops_with_one_line_and_keeps_what_is_there(warm, out):
     with FaultServer(delay=0.05) as server:
-        process = start(server, out)
+        process = start(warm, server, out)
         wait_for(lambda: len(items(out)) > 4)
         asked = len(server.bodies)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate()
         assert len(server.bodies) <= asked + 8  # two turns of what is under way at once
     assert process.returncode == 130
     assert "Traceback" not in errors
@@ -387,13 +384,11 @@ def test_ctrl_c_stops_with_one_line_and_keeps_what_is_there(out):
     assert not out.exists()
 
 
-def start(server, out, **options):
-    script = Path(sys.executable).with_name("lapd")
-    args = [str(a) for a in command(server, out, "--concurrency", 4, limit=60)]
-    return subprocess.Popen([script, *args], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options)
+def start(warm, server, out):
+    return warm.start(SCRIPT, *command(server, out, "--concurrency", 4, limit=60))
 
 
-def wait_for(condition, seconds=30):
+def wait_for(condition, seconds=120):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -412,7 +407,7 @@ def whole_ids(out):
     return [json.loads(line)["id"] for line in lines if line.endswith(b"\n")]
 
 
-def test_ten_kills_lose_no_item_and_ask_for_none_twice(out, tmp_path, capsys):
+def test_ten_kills_lose_no_item_and_ask_for_none_twice(warm, out, tmp_path, capsys):
     chance = random.Random(20)
     with FaultServer() as server:
         # The only run that is not killed tells which request is for which item, and what the pairs must be.
@@ -426,7 +421,7 @@ def test_ten_kills_lose_no_item_and_ask_for_none_twice(out, tmp_path, capsys):
         for _ in range(10):
             before = len(server.bodies)
             after = before + chance.randint(4, 12)
-            process = start(server, out)
+            process = start(warm, server, out)
             wait_for(lambda after=after: len(server.bodies) >= after)
             time.sleep(chance.random() * 0.04)
             process.kill()
@@ -437,8 +432,8 @@ def test_ten_kills_lose_no_item_and_ask_for_none_twice(out, tmp_path, capsys):
             now = whole_ids(out)
             assert now[: len(kept)] == kept
             kept = now
-        process = start(server, out)
-        _, errors = process.communicate(timeout=60)
+        process = start(warm, server, out)
+        _, errors = process.communicate()
         assert process.returncode == 0, errors
     counts = Counter(item_of[identity(body)] for body in server.bodies)
     assert set(counts) == set(item_of.values()) == set(whole_ids(out))

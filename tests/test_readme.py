@@ -11,13 +11,12 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from test_wheel import python as wheel  # noqa: F401  (a fixture)
+from conftest import ROOT, SCRIPT
+from warm import Warm
 
 pytestmark = pytest.mark.slow
 
@@ -74,22 +73,24 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ran_in_clone(clone: Path, surroundings: dict[str, str]) -> Path:
+def ran_in_clone(warm: Warm, clone: Path, surroundings: dict[str, str]) -> Path:
     """The clone, in which every command of the README was given."""
-    assert run_all(Path(sys.executable).parent, clone, surroundings) > 15
+    assert run_all(warm, clone, surroundings) > 15
     return clone
 
 
-def run_all(scripts: Path, place: Path, surroundings: dict[str, str]) -> int:
+def run_all(warm: Warm, place: Path, surroundings: dict[str, str]) -> int:
     """Give every command in `place`, and return how many there were; of `make` it is only seen what it would do."""
-    environment = {**surroundings, "PATH": f"{scripts}:{surroundings['PATH']}"}
     given = [words for words in commands() if words[0] != "make" or (place / "Makefile").is_file()]
     for words in given:
-        command = ["make", "--dry-run", *words[1:]] if words[0] == "make" else [str(scripts / words[0]), *words[1:]]
-        said = "Hello\n/quit\n" if "chat" in words else ""
-        result = subprocess.run(
-            command, cwd=place, env=environment, input=said, capture_output=True, text=True, timeout=600
-        )
+        if words[0] == "make":
+            command = ["make", "--dry-run", *words[1:]]
+            result = subprocess.run(command, cwd=place, env=surroundings, capture_output=True, text=True)
+        else:
+            said = "Hello\n/quit\n" if "chat" in words else ""
+            script = SCRIPT.with_name(words[0])
+            result = warm.run(script, *words[1:], cwd=place, env=surroundings, said=said, timeout=600)
+        assert "|situations" in result.stdout or words[0] != "lm_eval", result.stdout
         assert result.returncode == 0, f"{shlex.join(words)}\n{result.stderr[-2000:]}"
         assert "Warning" not in result.stderr or words[0] == "lm_eval", f"{shlex.join(words)}\n{result.stderr[-2000:]}"
     return len(given)
@@ -101,21 +102,19 @@ def test_every_command_of_the_readme_works_in_a_clone(ran_in_clone: Path) -> Non
 
 
 def test_every_command_of_the_readme_works_from_a_wheel(
-    ran_in_clone: Path,
-    wheel: Path,  # noqa: F811
-    surroundings: dict[str, str],
-    tmp_path: Path,
+    ran_in_clone: Path, wheel_python: Path, surroundings: dict[str, str], tmp_path: Path
 ) -> None:
     for name in MADE:  # what is there is not made again: it is the commands that are tried
         copy = shutil.copytree if (ran_in_clone / name).is_dir() else shutil.copyfile
         copy(ran_in_clone / name, tmp_path / name)
-    assert run_all(wheel.parent, tmp_path, surroundings) > 12
+    with Warm(wheel_python) as of_wheel:
+        assert run_all(of_wheel, tmp_path, surroundings) > 12
 
 
-def test_the_python_of_the_readme_works(surroundings: dict[str, str], tmp_path: Path) -> None:
+def test_the_python_of_the_readme_works(warm: Warm, surroundings: dict[str, str], tmp_path: Path) -> None:
     (code,) = blocks("python")
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(command, cwd=tmp_path, env=surroundings, capture_output=True, text=True, timeout=600)
+    (tmp_path / "readme.py").write_text(code)
+    result = warm.run(tmp_path / "readme.py", cwd=tmp_path, env=surroundings, timeout=600)
     assert result.returncode == 0, result.stderr
     assert re.search(r"^ESTJ log_odds_towards [+-]\d", result.stdout, flags=re.MULTILINE)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import run_python
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import DataError, UnknownNameError
 from lapd.experiment.file import read_experiment
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.recipes import describe, get_recipe, read_recipe, recipes
 
@@ -108,16 +108,16 @@ TrainConfig("INFP")
 
 
 @pytest.mark.slow
-def test_a_training_by_recipe_is_the_one_with_its_settings_spelled_out(tmp_path: Path, lapd: Any) -> None:
+def test_a_training_by_recipe_is_the_one_with_its_settings_spelled_out(tmp_path: Path, warm_lapd: Any) -> None:
     base = make_tiny_base(tmp_path / "tiny")
     common = ("train", "INFP", "--base", base, "--pairs", "8", "--epochs", "1", "-o", tmp_path / "out")
-    result = lapd(*common, "--recipe", "lapd-2024", "--grad-accum", "1", "--lr", "2e-4")
+    result = warm_lapd(*common, "--recipe", "lapd-2024", "--grad-accum", "1", "--lr", "2e-4")
     assert result.returncode == 0, result.stderr
     card = json.loads((tmp_path / "out/run_card.json").read_text())
     settings = {**STUDY, "grad_accum": 1, "lr": 2e-4, "recipe": "lapd-2024"}
     assert {name: card["settings"][name] for name in settings} == settings
     before = resolve_adapter(tmp_path / "out").digest
-    result = lapd(*common, "--batch-size", "16", "--weight-decay", "0.01")
+    result = warm_lapd(*common, "--batch-size", "16", "--weight-decay", "0.01")
     assert result.returncode == 0, result.stderr
     assert "is there already" in result.stderr
     assert resolve_adapter(tmp_path / "out").digest == before

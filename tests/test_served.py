@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +10,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import serving
+from conftest import SCRIPT, serving
 from lora import make_lora
-from tiny import make_tiny_base
+from warm import Warm
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.adapters.bake import bake_adapters
@@ -27,7 +23,7 @@ from lapd.evaluate.served import served_adapters, served_model, served_name
 from lapd.models.base import resolve_base
 from lapd.record.journal import Journal
 from lapd.record.store import Store
-from lapd.testing import FaultServer
+from lapd.testing import FaultServer, make_tiny_base
 
 TASKS = ("--tasks", "overrefusal,mbti_text", "--limit", 4)
 
@@ -43,8 +39,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(models: Path) -> Iterator[str]:
-    with serving(models) as address:
+def url(warm: Warm, models: Path) -> Iterator[str]:
+    with serving(warm, models) as address:
         yield address
 
 
@@ -82,24 +78,25 @@ def test_a_served_adapter_answers_as_it_does_here_and_its_run_is_compared_and_re
 
 
 @pytest.mark.slow
-def test_a_killed_run_asks_only_for_what_it_has_no_answer_to(models: Path, url: str, tmp_path: Path) -> None:
-    script = Path(sys.executable).with_name("lapd")
-    command = [str(script), *map(str, at(url, "--tasks", "overrefusal", "--limit", 40, "--concurrency", 2))]
-    command += ["-o", str(tmp_path / "run")]
+def test_a_killed_run_asks_only_for_what_it_has_no_answer_to(
+    warm: Warm, models: Path, url: str, tmp_path: Path
+) -> None:
+    asked = at(url, "--tasks", "overrefusal", "--limit", 40, "--concurrency", 2)
+    command = (SCRIPT, *asked, "-o", tmp_path / "run")
 
     def requests() -> int:
         return (models / "server.log").read_text().count("POST")
 
     before = requests()
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = warm.start(*command)
     deadline = time.monotonic() + 120
     while not (kept := sum(len(f.read_bytes().splitlines()) for f in tmp_path.glob("run/cells/*/journal.jsonl"))) > 6:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.kill()
+    process.communicate()
     assert not list(tmp_path.glob("run/cells/*/result.json"))
-    subprocess.run(command, check=True, capture_output=True)
+    assert warm.run(*command).returncode == 0
     assert kept > 6
     # Asked twice is at most what was under way when the process died.
     assert 40 <= requests() - before <= 42

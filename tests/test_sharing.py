@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import listing
-from tiny import make_tiny_base
+from conftest import SCRIPT, listing
+from warm import Fork, Warm
 
 from lapd.errors import PluginError
 from lapd.experiment.arms import evaluate_arms
 from lapd.models.base import BaseModel
 from lapd.record.cells import Arm
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 WORKER = """
 import os, sys, time
@@ -61,14 +59,19 @@ print("complete")
 N_CELLS = 32
 
 
-def start(folder: Path, nap: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, str(folder), str(nap)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+Start = Callable[[Path, float], Fork]
 
 
-def finish(process: subprocess.Popen[str]) -> str:
+@pytest.fixture
+def start(warm: Warm, tmp_path: Path) -> Start:
+    """`start(folder, nap)`: a process at the run in `folder` that naps so many seconds a batch."""
+    (tmp_path / "worker.py").write_text(WORKER)
+    return lambda folder, nap: warm.start(tmp_path / "worker.py", folder, nap)
+
+
+def finish(process: Fork) -> str:
     """What the process writes on standard error until it ends well."""
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate()
     assert (process.returncode, out) == (0, "complete\n"), error
     return error
 
@@ -80,7 +83,7 @@ def batches(folder: Path) -> list[tuple[str, list[int]]]:
     return [(" ".join(sorted(set(log[::2]))), [int(batch) for batch in log[1::2]]) for log in logs]
 
 
-def wait_for(found: Any, *processes: subprocess.Popen[str]) -> Any:
+def wait_for(found: Any, *processes: Fork) -> Any:
     """What `found` returns once it is true; the processes must live until then."""
     deadline = time.monotonic() + 120
     while not (value := found()):
@@ -91,7 +94,7 @@ def wait_for(found: Any, *processes: subprocess.Popen[str]) -> Any:
     return value
 
 
-def test_two_processes_share_the_cells_and_both_end_with_all_of_them(tmp_path: Path) -> None:
+def test_two_processes_share_the_cells_and_both_end_with_all_of_them(start: Start, tmp_path: Path) -> None:
     running = [start(tmp_path / "run", 0.1) for _ in range(2)]
     for process in running:
         finish(process)
@@ -103,14 +106,14 @@ def test_two_processes_share_the_cells_and_both_end_with_all_of_them(tmp_path: P
     assert min(shares.values()) >= 3
 
 
-def test_the_cell_of_a_dead_process_is_taken_over_from_its_journal(tmp_path: Path) -> None:
+def test_the_cell_of_a_dead_process_is_taken_over_from_its_journal(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first = start(folder, 0.4)
     journal = wait_for(lambda: list(folder.glob("cells/*/journal.jsonl")), first)[0]
     second = start(folder, 0.02)
     wait_for(lambda: len(list(folder.glob("cells/*/result.json"))) >= 2, first, second)
     journal = wait_for(lambda: [p for p in folder.glob("cells/*/journal.jsonl") if owner(p) == first.pid], first)[0]
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     first.communicate()
     finish(second)
     done = batches(folder)
@@ -129,7 +132,7 @@ def owner(journal: Path) -> int:
     return int(words[0]) if words else 0
 
 
-def test_a_process_that_can_only_wait_says_so_and_loads_nothing(tmp_path: Path) -> None:
+def test_a_process_that_can_only_wait_says_so_and_loads_nothing(start: Start, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     finish(start(folder, 0))
     left = next(folder.glob("cells/*/result.json"))
@@ -137,11 +140,10 @@ def test_a_process_that_can_only_wait_says_so_and_loads_nothing(tmp_path: Path) 
     with Store(folder).claim(left.parent.name) as mine:
         assert mine
         process = start(folder, 0)
-        assert process.stderr is not None
-        lines = [process.stderr.readline() for _ in range(2)]
-        assert lines[1] == "Another process is at the cells that are left (1): waiting for it.\n"
+        said = "Another process is at the cells that are left (1): waiting for it.\n"
+        wait_for(lambda: process.err.read_text().endswith(said), process)
         left.write_text(json.dumps({"schema": "lapd.result/1", "metrics": {}}))
-    assert finish(process) == ""
+    assert finish(process).endswith(said)
 
 
 def test_an_executor_that_does_nothing_is_named(tmp_path: Path, base: BaseModel, monkeypatch: Any) -> None:
@@ -157,7 +159,9 @@ def test_an_executor_that_does_nothing_is_named(tmp_path: Path, base: BaseModel,
         evaluate_arms(base, [Arm()], ["situations"], tmp_path / "run", quiet=True)
 
 
-def test_what_a_killed_process_leaves_beside_its_results_is_removed(tmp_path: Path, base: BaseModel) -> None:
+def test_what_a_killed_process_leaves_beside_its_results_is_removed(
+    start: Start, tmp_path: Path, base: BaseModel
+) -> None:
     folder = tmp_path / "run"
     finish(start(folder, 0))
     store = Store(folder)
@@ -173,28 +177,23 @@ def test_what_a_killed_process_leaves_beside_its_results_is_removed(tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_two_commands_on_a_real_model_end_in_the_store_of_one(tmp_path: Path) -> None:
+def test_two_commands_on_a_real_model_end_in_the_store_of_one(warm: Warm, tmp_path: Path) -> None:
     """The one that holds a cell is killed with `kill -9`; the other takes it over and finishes."""
     base = make_tiny_base(tmp_path / "base")
 
-    def command(folder: Path) -> subprocess.Popen[str]:
-        script = Path(sys.executable).with_name("lapd")
-        line = [script, "eval", "--base", base, "--persona", "INFP", "--tasks", "mbti,situations", "-o", folder]
-        line += ["--batch-size", 1, "--limit", 24]
-        return subprocess.Popen(
-            [str(word) for word in line], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    def command(folder: Path) -> Fork:
+        tasks = ("--persona", "INFP", "--tasks", "mbti,situations", "--batch-size", 1, "--limit", 24)
+        return warm.start(SCRIPT, "eval", "--base", base, *tasks, "-o", folder)
 
     whole = command(tmp_path / "whole")
-    assert (whole.communicate(timeout=300), whole.returncode)[1] == 0
+    assert (whole.communicate(), whole.returncode)[1] == 0
     folder = tmp_path / "shared"
     first = command(folder)
     wait_for(lambda: any(p.stat().st_size > 200 for p in folder.glob("cells/*/journal.jsonl")), first)
     second = command(folder)
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     first.communicate()
-    _, error = second.communicate(timeout=300)
+    _, error = second.communicate()
     assert second.returncode == 0, error
     assert contents(folder) == contents(tmp_path / "whole")
 

@@ -153,12 +153,11 @@ def test_the_tasks_of_a_pack_that_lie_in_no_file_are_checked_too(tokenizer, monk
     assert {state for state, _ in states.values()} == {OK}
 
 
-def test_every_shipped_task_works_or_lacks_only_its_data(lapd, tmp_path):
+def test_every_shipped_task_works_or_lacks_only_its_data(warm_lapd):
     data = SHARED / "benchmarks"
     there = data.is_dir()
-    env = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path), "LAPD_DATA_DIR": ""}
     args = ("--data-dir", str(data)) if there else ()
-    done = lapd("tasks", "check", "--json", *args, env=env)
+    done = warm_lapd("tasks", "check", "--json", *args, env={"LAPD_DATA_DIR": ""})
     assert done.returncode == 0, done.stdout + done.stderr
     found = {row["task"]: row for row in json.loads(done.stdout)}
     assert len(found) == len(list((ROOT / "tasks").glob("*/*.yaml")))
@@ -166,13 +165,12 @@ def test_every_shipped_task_works_or_lacks_only_its_data(lapd, tmp_path):
     assert {row["state"] for row in found.values()} <= ({OK} if there else {OK, NO_DATA})
 
 
-def test_without_data_both_ways_are_named_and_the_exit_code_is_0(lapd, tmp_path):
-    """No cache either, but for the embedded model's."""
+def test_without_data_both_ways_are_named_and_the_exit_code_is_0(warm_lapd, tmp_path):
+    """No cache either, but for the embedded model's: what forks know is the server's, and empty."""
     from lapd.models.embedded import embedded_folder
 
-    offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path), "LAPD_DATA_DIR": ""}
-    env = {**offline, "LAPD_CACHE": str(tmp_path)}
-    done = lapd("tasks", "check", "--json", "--base", embedded_folder(), env=env)
+    env = {"LAPD_DATA_DIR": "", "LAPD_CACHE": str(tmp_path)}
+    done = warm_lapd("tasks", "check", "--json", "--base", embedded_folder(), env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     lacking = {row["task"]: row["detail"] for row in json.loads(done.stdout) if row["state"] == NO_DATA}
     assert "pairs of your own" in lacking.pop("own_pairs")
@@ -182,7 +180,7 @@ def test_without_data_both_ways_are_named_and_the_exit_code_is_0(lapd, tmp_path)
         assert "get a network" in detail
 
 
-def test_a_broken_task_of_a_plugin_makes_the_command_fail(lapd, make_distribution, tmp_path):
+def test_a_broken_task_of_a_plugin_makes_the_command_fail(warm_lapd, make_distribution, tmp_path):
     folder = tmp_path / "more"
     folder.mkdir()
     (folder / "utils.py").write_text(UTILS)
@@ -192,8 +190,7 @@ def test_a_broken_task_of_a_plugin_makes_the_command_fail(lapd, make_distributio
         f"@hookimpl\ndef lapd_register_tasks(register):\n    register(TaskFolder('more', Path({str(folder)!r})))\n"
     )
     site = make_distribution("more", source)
-    env = {"PYTHONPATH": str(site), "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "LAPD_DATA_DIR": ""}
-    done = lapd("tasks", "check", env=env)
+    done = warm_lapd("tasks", "check", env={"PYTHONPATH": str(site), "LAPD_DATA_DIR": ""})
     assert done.returncode == 1
     assert [line.split() for line in done.stdout.splitlines() if line.startswith("torn")] == [
         ["torn", "broken", "torn.yaml", "is", "not", "YAML"]

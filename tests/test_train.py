@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import SMALL
+from conftest import SCRIPT, SMALL
+from warm import Fork, Warm
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import DataError, LapdError, UsageError
 from lapd.models.base import resolve_base
 from lapd.pairs.pair import PreferencePair, write_pairs
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.divergence import check_log
 from lapd.train.training import train_adapter
@@ -24,20 +25,19 @@ from lapd.train.training import train_adapter
 pytestmark = pytest.mark.slow
 
 
-def start(*args: object) -> subprocess.Popen[str]:
-    """`lapd train INFP` with the small settings, in a process of its own."""
-    script = Path(sys.executable).with_name("lapd")
-    command = [str(script), "train", "INFP", *SMALL, *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+Lapd = Callable[..., subprocess.CompletedProcess[str]]
+
+START = ("train", "INFP", *SMALL, "--epochs", 20, "--base")
+"""Eighty steps on the base that follows."""
 
 
-def wait_for_checkpoint(partial: Path, process: subprocess.Popen[str]) -> None:
+def wait_for_checkpoint(partial: Path, process: Fork) -> None:
     """Until a checkpoint has been written whole."""
     deadline = time.time() + 240
     while not list(partial.glob("checkpoints/checkpoint-*/lapd_complete")):
         assert process.poll() is None, process.communicate()
         assert time.time() < deadline, "no checkpoint"
-        time.sleep(0.05)
+        time.sleep(0.005)
 
 
 def test_the_adapter_has_a_run_card_with_settings_curves_and_digests(small_adapter: Path) -> None:
@@ -78,24 +78,25 @@ def test_plain_peft_loads_the_adapter_and_gets_the_same_logits(small_adapter: Pa
     assert bare is not None
 
 
-def test_the_same_command_again_does_nothing(small_adapter: Path, lapd: object) -> None:
+def test_the_same_command_again_does_nothing(small_adapter: Path, warm_lapd: Lapd) -> None:
     before = {p: p.stat().st_mtime_ns for p in small_adapter.iterdir()}
-    result = lapd("train", "INFP", *SMALL, "-o", small_adapter)  # type: ignore[operator]
+    result = warm_lapd("train", "INFP", *SMALL, "-o", small_adapter)
     assert result.returncode == 0, result.stderr
     assert "is there already" in result.stderr
     assert {p: p.stat().st_mtime_ns for p in small_adapter.iterdir()} == before
 
 
-def test_other_settings_do_not_replace_an_adapter(small_adapter: Path, lapd: object) -> None:
-    result = lapd("train", "INFP", *SMALL, "--beta", "0.3", "-o", small_adapter)  # type: ignore[operator]
+def test_other_settings_do_not_replace_an_adapter(small_adapter: Path, warm_lapd: Lapd) -> None:
+    result = warm_lapd("train", "INFP", *SMALL, "--beta", "0.3", "-o", small_adapter)
     assert result.returncode == 2
     assert "other settings" in result.stderr and "--force" in result.stderr
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_killed_training_goes_on_and_ends_in_the_same_weights(small_adapter: Path, tmp_path: Path) -> None:
-    out = tmp_path / "INFP"
-    process = start("-o", out)
+def test_a_killed_training_goes_on_and_ends_in_the_same_weights(warm: Warm, tmp_path: Path) -> None:
+    base = make_tiny_base(tmp_path / "base")
+    out, whole = tmp_path / "INFP", tmp_path / "whole"
+    process = warm.start(SCRIPT, *START, base, "-o", out)
     wait_for_checkpoint(tmp_path / "INFP.partial", process)
     process.kill()
     process.communicate()
@@ -104,29 +105,28 @@ def test_a_killed_training_goes_on_and_ends_in_the_same_weights(small_adapter: P
     torn = tmp_path / "INFP.partial/checkpoints/checkpoint-999"
     torn.mkdir()
     (torn / "adapter_model.safetensors").write_bytes(b"half")
-    process = start("-o", out)
-    _, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors
-    assert (out / "adapter_model.safetensors").read_bytes() == (
-        small_adapter / "adapter_model.safetensors"
-    ).read_bytes()
-    ours, theirs = (json.loads((f / "run_card.json").read_text())["log"] for f in (out, small_adapter))
+    for folder in (out, whole):
+        result = warm.run(SCRIPT, *START, base, "-o", folder)
+        assert result.returncode == 0, result.stderr
+    assert (out / "adapter_model.safetensors").read_bytes() == (whole / "adapter_model.safetensors").read_bytes()
+    ours, theirs = (json.loads((f / "run_card.json").read_text())["log"] for f in (out, whole))
     assert ours == theirs
     assert not (tmp_path / "INFP.partial").exists()
 
 
-def test_an_interrupt_says_how_to_go_on(tmp_path: Path) -> None:
+def test_an_interrupt_says_how_to_go_on(warm: Warm, tmp_path: Path) -> None:
     out = tmp_path / "INFP"
-    process = start("-o", out)
+    process = warm.start(SCRIPT, *START, make_tiny_base(tmp_path / "base"), "--epochs", 1000, "-o", out)
     wait_for_checkpoint(tmp_path / "INFP.partial", process)
-    os.kill(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
     assert process.returncode == 130
     assert "the same command goes on" in errors
     assert "Traceback" not in errors
     assert not out.exists()
 
 
+@pytest.mark.thorough
 def test_the_packed_loss_is_trls_loss(tmp_path: Path) -> None:
     """Three float32 steps on the same pairs in the same order: TRL's trainer and the packed one."""
     from unittest import mock

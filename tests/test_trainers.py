@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tiny import make_tiny_base
 
 from lapd.errors import UnknownNameError, UsageError
 from lapd.models.base import BaseModel
+from lapd.testing import make_tiny_base
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
 from lapd.train.job import _identity
@@ -116,17 +116,17 @@ def test_the_identity_of_an_adapter_trained_by_trl_is_what_it_always_was(base: B
 
 
 @pytest.mark.slow
-def test_the_run_card_names_the_trainer_and_auto_accepts_any_trainers_adapter(tmp_path: Path, lapd: Any) -> None:
+def test_the_run_card_names_the_trainer_and_auto_accepts_any_trainers_adapter(tmp_path: Path, warm_lapd: Any) -> None:
     base = str(make_tiny_base(tmp_path / "tiny"))
     settings = ("train", "INFP", "--base", base, "--pairs", "4", "--epochs", "1", "-o", tmp_path / "INFP")
-    result = lapd(*settings)
+    result = warm_lapd(*settings)
     assert result.returncode == 0, result.stderr
     (line,) = [line for line in result.stderr.splitlines() if line.startswith("Trainer ")]
     card = json.loads((tmp_path / "INFP/run_card.json").read_text())
     assert line == f"Trainer {card['trainer']['name']}: {card['trainer']['why']}"
     assert card["settings"]["trainer"] == card["trainer"]["name"] == "trl"
     for trainer in ("trl", "TRL", "auto"):
-        again = lapd(*settings, "--trainer", trainer)
+        again = warm_lapd(*settings, "--trainer", trainer)
         assert again.returncode == 0, again.stderr
         assert "is there already" in again.stderr and "Trainer " not in again.stderr
 

@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# What is never imported need not be compiled.
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 # A GPU machine takes PyTorch's CUDA build; elsewhere this exact version has a CPU build.
 TORCH  ?= torch==2.13.0
 # The oldest Unsloth that runs without a GPU.

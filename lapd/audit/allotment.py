@@ -127,11 +127,13 @@ def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
     """The items of each task that fit into so many seconds; tasks that are better not asked are left out.
 
     No task has any at first. Then the step, to one size or over several, that takes most blindness
-    (`Candidate.blindness`) for its seconds is made, again and again, as long as one fits.
+    (`Candidate.blindness`) for its seconds is made, again and again, as long as one fits. The first ones are those of a
+    side that has no task yet, so that neither goes unseen for the other.
     """
     ways = {
         c.info.name: [_Way(n, c.blindness(n), c.seconds(n) if n else 0.0) for n in (0, *c.sizes())] for c in candidates
     }
+    sides = {c.info.name: c.info.side for c in candidates}
     at = {task: some[0] for task, some in ways.items()}
     left = seconds
     while further := [
@@ -140,7 +142,9 @@ def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
         for way in some
         if way.items > at[task].items and way.seconds - at[task].seconds <= left
     ]:
-        task, best = max(further, key=lambda step: _worth(at[step[0]], step[1]))
+        seen = {sides[task] for task, way in at.items() if way.items}
+        unseen = [step for step in further if sides[step[0]] not in seen]
+        task, best = max(unseen or further, key=lambda step: _worth(at[step[0]], step[1]))
         left -= best.seconds - at[task].seconds
         at[task] = best
     return {task: way.items for task, way in at.items() if way.items}

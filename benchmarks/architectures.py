@@ -62,6 +62,8 @@ OWN: dict[str, dict[str, Any]] = {
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1, "expert_layer_period": 2, "expert_layer_offset": 1},
     "bamba": {"attn_layer_indices": [1]},
     "prophetnet": {"num_encoder_layers": LAYERS, "num_decoder_layers": LAYERS, "num_hidden_layers": None},
+    "lfm2": {"layer_types": ["conv", "full_attention"]},
+    "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "reformer": {"axial_pos_embds_dim": [32, 32], "axial_pos_shape": [16, 16], "is_decoder": True},
 }
 """What some architectures need besides."""

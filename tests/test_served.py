@@ -189,8 +189,9 @@ def test_an_endpoint_that_answers_nothing_is_one_line(invoke: Callable[..., Resu
         (("--model", "endpoint", "--base-url", "http://127.0.0.1:9/v1", "--tasks", "overrefusal"), "Give --base NAME"),
         (at("http://127.0.0.1:9/v1", "--tasks", "overrefusal", "--dtype", "bfloat16"), "--dtype is the server's"),
         (at("http://127.0.0.1:9/v1", "--tasks", "overrefusal", "--batch-size", 2), "--batch-size is the server's"),
-        (at("http://127.0.0.1:9/v1", "--tasks", "mbti,overrefusal"), "mbti needs log-likelihoods"),
+        (at("http://127.0.0.1:9/v1", "--tasks", "mbti,overrefusal"), "base's tokenizer is not at hand"),
         (at("http://127.0.0.1:9/v1", "--tasks", "mbti,situations"), "mbti, situations need log-likelihoods"),
+        (("--tokenizer", "smollm2", "--tasks", "overrefusal"), "--tokenizer is for a server"),
         (at("https://elsewhere.test/v1", "--tasks", "overrefusal"), "There is no key"),
     ],
 )

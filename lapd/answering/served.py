@@ -17,13 +17,16 @@ from lapd.answering.coherence import Read
 from lapd.answering.endpoint_lm import EndpointLM
 from lapd.answering.rendered import CLOCK, words_of
 from lapd.catalog.task import TaskInfo
-from lapd.endpoints.listing import list_models
+from lapd.endpoints.endpoint import is_loopback
+from lapd.endpoints.listing import Listed, list_models
 from lapd.errors import EndpointError
 from lapd.evaluate.served import ServedModel, is_scored
 from lapd.models.base import resolve_base
 from lapd.remote.canary import check_changes, check_server
 from lapd.remote.scoring_lm import ScoringLM
 from lapd.remote.tokenizer import open_tokenizer
+from lapd.serving.note import served_at
+from lapd.serving.vllm import HEAD, has_gpu
 
 
 class ServedSubject:
@@ -48,18 +51,33 @@ class ServedSubject:
         if self._scorer is None:
             assert self.base.tokenizer  # the plan has seen to it
             tokenizer, window = open_tokenizer(self.base.tokenizer, self.base.name)
-            window = min(window, self._listed_window() or window)
+            listed = self._listed()
+            self._refuse_to_end_it(listed)
+            told = next((entry.window for entry in listed if entry.name == self.base.endpoint.model), None)
+            window = min(window, told or window)
             self._scorer = ScoringLM(self.base.endpoint, tokenizer, window, self._writer.spent)
             self._tell_date_to(self._scorer)
         self.lm, self.chat = self._scorer, self._scorer.tokenizer.chat_template is not None
 
-    def _listed_window(self) -> int | None:
-        """How many tokens a request may have, where the server says so."""
+    def _listed(self) -> list[Listed]:
+        """What the server says that it has; nothing where it does not."""
         try:
-            listed = list_models(self.base.endpoint)
+            return list_models(self.base.endpoint)
         except EndpointError:
-            return None  # what it lacks will be said of the requests that matter
-        return next((entry.window for entry in listed if entry.name == self.base.endpoint.model), None)
+            return []  # what it lacks will be said of the requests that matter
+
+    def _refuse_to_end_it(self, listed: Sequence[Listed]) -> None:
+        """Refuse to ask a vLLM what its CPU backend ends of: it was started by hand with adapters, perhaps at the head.
+
+        Raises:
+            EndpointError: it may be one.
+        """
+        url = self.base.endpoint.base_url
+        adapters = [entry for entry in listed if entry.parent and entry.owner == "vllm"]
+        if adapters and is_loopback(url) and not has_gpu() and served_at(url) is None:
+            what = f"{url}: vLLM on a processor ends when it is asked for log-likelihoods beside adapters ({HEAD})."
+            hint = "Start it with `lapd serve-models`, or serve a model of `lapd merge --into-base`."
+            raise EndpointError(what, hint)
 
     def switch(self, adapter: Adapter | None) -> None:
         name = adapter.name if adapter else self.base.endpoint.model

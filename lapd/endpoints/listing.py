@@ -21,12 +21,14 @@ class Listed:
         root: where the server has it from: a folder on the server's machine, or a name; "" where it does not say.
         parent: of an adapter, the base model's name there; "" for a base, and where the server does not say.
         window: how many tokens a request may have, the answer's among them; None where the server does not say.
+        owner: who the server says that it is of: "vllm" with vLLM.
     """
 
     name: str
     root: str = ""
     parent: str = ""
     window: int | None = None
+    owner: str = ""
 
 
 def list_models(endpoint: Endpoint) -> list[Listed]:
@@ -72,5 +74,5 @@ def only_base(listed: list[Listed], base_url: str) -> Listed:
 
 def _listed(entry: dict[str, Any]) -> Listed:
     window = entry.get("max_model_len")
-    root, parent = (str(entry.get(name) or "") for name in ("root", "parent"))
-    return Listed(str(entry["id"]), root, parent, window if isinstance(window, int) and window > 0 else None)
+    root, parent, owner = (str(entry.get(name) or "") for name in ("root", "parent", "owned_by"))
+    return Listed(str(entry["id"]), root, parent, window if isinstance(window, int) and window > 0 else None, owner)

@@ -19,9 +19,14 @@ from lapd.models.intact import object_in
 VARIABLE = "LAPD_VLLM"
 """The environment variable that names vLLM's command."""
 
-ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-"""What vLLM is told on a machine without a GPU, where the environment says nothing: gigabytes for keys and values, and
-to leave its threads to the system, since it may find no cores to bind them to."""
+ON_CPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "3600",
+}
+"""What vLLM is told on a machine without a GPU, where the environment says nothing: gigabytes for keys and values; to
+leave its threads to the system, since it may find no cores to bind them to; and not to give a step up after 300 s,
+which it may take where others compute beside it."""
 
 HEAD = "lm_head"
 """The layer over the vocabulary. vLLM's CPU backend ends when it is asked for a prompt's likelihoods while this one can

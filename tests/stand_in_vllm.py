@@ -93,9 +93,6 @@ class Handler(BaseHTTPRequestHandler):
         own = {"id": self.server.name, "root": self.server.scorer.folder, "parent": None, "max_model_len": 512}
         common = {"parent": own["id"], "owned_by": self.server.owner}
         beside = [{"id": n, "root": p, **common} for n, p in self.server.scorer.adapters.items()]
-            {"id": n, "root": p, "parent": own["id"], "owned_by": self.server.owner}
-            for n, p in self.server.scorer.adapters.items()
-        ]
         self.send({"object": "list", "data": [own, *beside]} if self.path == "/v1/models" else None)
 
     def do_POST(self) -> None:

@@ -41,11 +41,11 @@ def find_vllm(named: str | None = None) -> str:
     """
     wanted = named or os.environ.get(VARIABLE)
     if wanted:
-        if found := shutil.which(Path(wanted).expanduser()):
+        if found := shutil.which(str(Path(wanted).expanduser())):
             return found
         raise UsageError(f"There is no command {wanted!r}.", f"Name vLLM's with --command or {VARIABLE}.")
     beside = Path(sys.executable).with_name("vllm")
-    if found := shutil.which(beside) or shutil.which("vllm"):
+    if found := shutil.which(str(beside)) or shutil.which("vllm"):
         return found
     hint = (
         "pip install vllm in an environment of its own (docs/engine.md has the one for a CPU), "

@@ -11,7 +11,6 @@ import torch
 from lapd.plugins.cores import MOST, on_cores, rows_at_once
 from lapd.plugins.lean import make_lean, undo_lean
 from peft import LoraConfig, get_peft_model
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import UsageError
@@ -19,6 +18,7 @@ from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
 from lapd.packed.forward import causal_of, pack, trained_logprobs
 from lapd.packed.layout import Row
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.training import train_adapter
 

@@ -15,7 +15,6 @@ from typing import Any
 import psutil
 import pytest
 from lora import make_lora
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import resolve_adapter
 from lapd.errors import BaseMismatchError, DataError, LapdError, ModelError, UnknownNameError, UsageError
@@ -28,6 +27,7 @@ from lapd.models.base import BaseModel, resolve_base
 from lapd.options import configured
 from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 TASKS, LIMIT = ["situations", "mbti"], 40
 

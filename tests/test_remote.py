@@ -10,7 +10,6 @@ import pytest
 from click.testing import Result
 from lora import make_lora
 from stand_in_vllm import Scorer, StandIn
-from tiny import make_tiny_base
 
 from lapd.answering.served import ServedSubject
 from lapd.catalog.find import find_task
@@ -20,6 +19,7 @@ from lapd.errors import EndpointError, ModelError
 from lapd.evaluate.served import served_model
 from lapd.models.base import resolve_base
 from lapd.record.store import Store
+from lapd.testing import make_tiny_base
 
 TASKS = ("--tasks", "situations,mbti", "--limit", 2)
 

@@ -12,10 +12,10 @@ from typing import Any
 import psutil
 import pytest
 from click.testing import Result
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import LapdError, UsageError
+from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.runner import Training, TrainingRunner
 from lapd.train.training import train_adapter, train_adapters

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from tiny import make_tiny_base
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import UsageError
+from lapd.testing import make_tiny_base
 from lapd.train.choice import choose_trainer
 from lapd.train.config import TrainConfig
 from lapd.train.training import train_adapter, train_adapters

@@ -9,6 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from lapd.answering.numbers import check_chosen
+from lapd.packed.attending import grouped_heads, make_room
 from lapd.packed.forward import body_of, going_on_from, vocabulary_logits
 from lapd.packed.regimes import reach
 from lapd.packed.windows import Masks, layer_masks, taking
@@ -80,10 +81,12 @@ def decode(
     written: list[list[int]] = [[] for _ in contexts]
     rows = list(range(len(contexts)))
     for step in range(limit):
-        with taking(model, _sees(config, mask, positions, places, causal.dtype)) as sees:
+        with grouped_heads(), taking(model, _sees(config, mask, positions, places, causal.dtype)) as sees:
             states = model(
                 input_ids=ids, attention_mask=sees, position_ids=positions, **going_on_from(model, cache)
             ).last_hidden_state[:, -1]
+        if step == 0:
+            make_room(cache, limit)
         logits = vocabulary_logits(causal, states)
         tokens = logits.argmax(-1)
         check_chosen(logits, tokens, called)

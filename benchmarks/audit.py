@@ -52,7 +52,7 @@ def make_random(like: Path, folder: Path) -> None:
     (folder / "adapter_config.json").write_text(json.dumps(config))
     generator = torch.Generator().manual_seed(0)
     weights = load_file(like / "adapter_model.safetensors")
-    noise = {name: torch.randn(value.shape, generator=generator) * 0.05 for name, value in weights.items()}
+    noise = {name: torch.randn(value.shape, generator=generator) * 0.1 for name, value in weights.items()}
     save_file(noise, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 

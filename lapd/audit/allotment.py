@@ -17,7 +17,7 @@ from lapd.planning.variances import Spreads
 FEWEST = 8
 """Items of a task at least: with fewer not even a change in every second one would show after correction."""
 
-FAR = 10.0
+FAR = 20.0
 """How many margins a task is taken to be blind for that is not asked, where there is no largest change."""
 
 STEPS = 12
@@ -128,12 +128,12 @@ def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
 
     No task has any at first. Then the step, to one size or over several, that takes most blindness
     (`Candidate.blindness`) for its seconds is made, again and again, as long as one fits. The first ones are those of a
-    side that has no task yet, so that neither goes unseen for the other.
+    side that has no task yet, so that neither goes unseen for the other, of what the model does, not says of itself.
     """
     ways = {
         c.info.name: [_Way(n, c.blindness(n), c.seconds(n) if n else 0.0) for n in (0, *c.sizes())] for c in candidates
     }
-    sides = {c.info.name: c.info.side for c in candidates}
+    sides = {c.info.name: c.info.side for c in candidates if not c.info.self_report}
     at = {task: some[0] for task, some in ways.items()}
     left = seconds
     while further := [
@@ -142,8 +142,8 @@ def allot(candidates: Sequence[Candidate], seconds: float) -> dict[str, int]:
         for way in some
         if way.items > at[task].items and way.seconds - at[task].seconds <= left
     ]:
-        seen = {sides[task] for task, way in at.items() if way.items}
-        unseen = [step for step in further if sides[step[0]] not in seen]
+        seen = {sides.get(task) for task, way in at.items() if way.items}
+        unseen = [step for step in further if step[0] in sides and sides[step[0]] not in seen]
         task, best = max(unseen or further, key=lambda step: _worth(at[step[0]], step[1]))
         left -= best.seconds - at[task].seconds
         at[task] = best

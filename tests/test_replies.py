@@ -135,7 +135,7 @@ def test_an_error_by_the_name_of_a_success_is_an_error(record: dict[str, Any], s
 
 @pytest.mark.parametrize("text", ["", "<html>", "[]", "3", '{"choices": 3}', '{"choices": [3]}', '{"choices": [{}]}'])
 def test_what_is_no_completion_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no (chat )?completion"):
+    with pytest.raises(ValueError, match=r"no (chat )?completion"):
         read_reply(text, 500, 80)
 
 

@@ -1,7 +1,7 @@
 """Training speed and memory on the CPU: `lapd train` against the stock DPOTrainer of the installed TRL.
 
     python benchmarks/train_cpu.py --json            median of three, 20 to 30 minutes on 2 cores
-    python benchmarks/train_cpu.py --quick --json    one short round: two minutes on 2 idle cores
+    python benchmarks/train_cpu.py --quick --json    one short round: minutes; two by estimate on 2 idle cores
     python benchmarks/train_cpu.py --levers          what each lever gives, too
 
 Both sides train the embedded model on the same pairs in the same order, from the same first weights, with the same

@@ -18,6 +18,7 @@ from lapd.endpoints.likelihoods import ECHO, PROMPT_LOGPROBS, NotScoredError, re
 from lapd.errors import EndpointError, ModelError
 from lapd.evaluate.served import served_model
 from lapd.models.base import resolve_base
+from lapd.models.embedded import embedded_folder
 from lapd.record.store import Store
 from lapd.testing import make_tiny_base
 
@@ -26,7 +27,7 @@ TASKS = ("--tasks", "situations,mbti", "--limit", 2)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the model `base`, the adapter `adapters/INFP`, and another model's configuration, `other`."""
+    """A folder with the model `base`, the adapter `adapters/INFP`, and `other`, which has another tokenizer."""
     folder = tmp_path_factory.mktemp("models")
     base = resolve_base(str(make_tiny_base(folder / "base")))
     make_lora(folder / "adapters" / "INFP", base, seed=1)
@@ -107,10 +108,8 @@ def test_a_server_that_echoes_gives_the_same(models: Path, scorer: Scorer) -> No
 def test_a_server_that_is_not_right_is_found_out_before_it_is_used(
     models: Path, scorer: Scorer, ways: tuple[str, ...], shift: float, more: dict[str, str], message: str
 ) -> None:
-    from lapd.testing import make_tiny_base as with_a_tokenizer_of_its_own
-
     if not (models / "other").exists():
-        with_a_tokenizer_of_its_own(models / "other")
+        make_tiny_base(models / "other", embedded_folder())
     with StandIn(0, "tiny", scorer, ways, shift) as server, pytest.raises(EndpointError, match=message):
         subject(server, models, **{name: str(models / folder) for name, folder in more.items()}).switch(None)
 

@@ -104,6 +104,7 @@ CHANGES = {
     "task's data": lambda c: replace(c, task_digest="u" * 64),
     "seed": lambda c: replace(c, settings=Settings(seed=1)),
     "limit": lambda c: replace(c, settings=Settings(limit=1)),
+    "limit drawn": lambda c: replace(c, settings=Settings(limit=1, balanced=True)),
     "dtype": lambda c: replace(c, settings=Settings(dtype="bfloat16")),
 }
 
@@ -135,7 +136,7 @@ def test_a_cells_name_is_16_hex_digits_of_its_identity(cell):
     assert int(cell.name, 16) >= 0
     assert cell.label() == "INFP+prompt(INFP) on mbti"
     # In the digests of what they name, or where they count.
-    drawn = {"samples", "temperature", "top_p"}
+    drawn = {"samples", "temperature", "top_p", "balanced"}
     elsewhere = {"data_dir", "questionnaire", "fold_system_prompt", "pairs", "limits", *drawn}
     assert set(asdict(cell.settings)) - elsewhere <= set(cell.identity())
 

@@ -199,6 +199,7 @@ def test_what_does_not_go_together_is_refused(
     invoke: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: Any, message: str
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))  # where no server has left a note
     words = arguments if arguments[0] == "eval" else ("eval", *arguments)
     result = invoke(*words, "-o", tmp_path / "run")
     assert result.exit_code == 2

@@ -207,7 +207,7 @@ class ScoringLM(TemplateLM):
         """
         told = ""
         for way in WAYS:
-            failed = self.score({0: self.tok_encode("One, two, three.")}, lambda number, scores: None, way)
+            failed = self.score({0: "One, two, three."}, lambda number, scores: None, way)
             if not failed:
                 self.way = way
                 return

@@ -74,7 +74,7 @@ def test_help_lists_every_verb(invoke):
 
 
 def test_a_file_a_verb():
-    files = {path.stem.removesuffix("_command") for path in (ROOT / "lapd" / "cli").glob("*_command.py")}
+    files = {path.stem.removesuffix("_command").replace("_", "-") for path in (ROOT / "lapd" / "cli").glob("*_command.py")}
     assert files == set(VERBS)
 
 

@@ -241,7 +241,7 @@ REASONS = {
     "hang": "longer than 2 s",
     "connection reset": "the connection failed",
     "cut body": "the connection failed",
-    "broken body": "no chat completion",
+    "broken body": "no completion",
     "empty reply": "the answer is empty",
     "cut JSON": "the JSON object breaks off",
     "prose": "no JSON object",

@@ -112,7 +112,7 @@ def test_lapds_own_options_have_a_help_text_each(kind: str) -> None:
     assert {name for name, several in options.items() if several} == {
         "generators": {"contrast", "openai"},
         "judges": {"moderation", "openai"},
-        "executors": {"ray", "slurm"},
+        "executors": {"local", "ray", "slurm"},
     }[kind]
 
 

@@ -199,5 +199,5 @@ def test_a_recipe_is_all_settings_but_seed_control_and_persona() -> None:
     assert training_of({"settings": before})["adapter_recipe"] == recipe()
     assert training_of(None) == training_of({"settings": {"weights": [1]}}) == {}
     passed_over = {"persona", "persona_file", "base", "seed", "control", "recipe", "replicate"}
-    passed_over |= {"save_steps", "gradient_checkpointing"}  # the weights do not depend on them
+    passed_over |= {"save_steps", "gradient_checkpointing", "batch_rows"}  # the weights do not depend on them
     assert {field.name for field in fields(TrainConfig)} == passed_over | {*COUNTED, *OF_STOPPING}

@@ -87,6 +87,8 @@ class Warm:
         paths[0].write_text(said, encoding="utf-8")
         if log:
             paths[1:] = [log, log]
+        for path in paths[1:]:
+            path.touch()  # who reads on at once finds nothing in it, not no file
         pid = self.ask(
             command=[str(word) for word in command],
             env={**os.environ, **(env or {})},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from pathlib import Path
 from lapd.adapters.adapter import KEPT_PAIRS, RUN_CARD, Adapter, resolve_adapter
 from lapd.adapters.card import model_card
 from lapd.errors import StoreError
+from lapd.files.locks import lock
 from lapd.files.whole import make_folder_readable, read_json, writable_folder, write_json, write_text
 from lapd.hookspecs import TrainResult
 from lapd.pairs.pair import write_pairs
@@ -107,10 +107,8 @@ def _held(partial: Path) -> Iterator[None]:
     except FileNotFoundError:  # whoever has finished it has just taken the folder away
         raise busy from None
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
+        if not lock(stream, wait=False):
+            raise busy
         yield
 
 

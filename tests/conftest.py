@@ -26,6 +26,7 @@ from click.testing import CliRunner, Result
 from warm import Fork, Warm
 
 from lapd.models.base import BaseModel
+from lapd.testing import make_tiny_base
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
@@ -174,6 +175,15 @@ def invoke() -> Callable[..., Result]:
         return result
 
     return run
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of the tiny base model; what is cached meanwhile is kept away from your cache."""
+    folder = make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LAPD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield folder
 
 
 @pytest.fixture

@@ -132,3 +132,34 @@ def test_the_speed_is_measured_once_an_hour(place: Path, done: dict[str, Any], m
     assert speed_of([], {}, 1.0, None).load == record["load"]
     assert record["base"].keys() == set(FEW)
     assert all(pace["document"] > 0 for pace in record["subject"].values())
+
+
+def test_a_time_that_cannot_be_read_is_measured_anew(
+    place: Path, done: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lapd.audit.speed as speed
+
+    (known,) = (place / "cache" / "speed").glob("*.json")
+    whole, fresh = known.read_text(), speed.Speed(3.0, {}, {})
+    monkeypatch.setattr(speed, "_key", lambda *_: known.stem)
+    monkeypatch.setattr(speed, "_measured", lambda *_: fresh)
+    for text in (whole[:-9], "[]", json.dumps({**json.loads(whole), "base": 3})):
+        known.write_text(text)
+        assert speed_of([], {}, 1.0, None).load == fresh.load
+        assert json.loads(known.read_text())["load"] == fresh.load
+    known.write_text(whole)
+
+
+@pytest.mark.parametrize("broken", ['{"schema": "lapd.audit/1"}', '{"schema": "lapd.audit/1", "of": 1, "plan": {}}'])
+def test_a_record_that_holds_no_plan_is_named_and_nothing_is_lost(
+    place: Path, done: dict[str, Any], broken: str
+) -> None:
+    record = place / "run" / "audit.json"
+    whole = record.read_text()
+    record.write_text(broken)
+    result = call(place)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1].startswith(f"Error: {record}: this is no record of an audit.")
+    assert record.read_text() == broken
+    record.write_text(whole)
+    assert json.loads(call(place, "--json").stdout)["verdicts"] == done["verdicts"]

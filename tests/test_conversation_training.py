@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +19,6 @@ from lapd.errors import DataError, UsageError
 from lapd.names import get_persona
 from lapd.pairs.messages import Turn
 from lapd.pairs.pair import PreferencePair, pairs_digest, write_pairs
-from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.job import prepare
 from lapd.train.prompts import prompted
@@ -272,15 +271,6 @@ def test_responses_that_come_to_the_same_tokens_are_refused(tokenizer: Any) -> N
 # The system prompt of a training
 
 INFP = get_persona("INFP")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the tiny base model; what is cached meanwhile is kept away from your cache."""
-    folder = make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAPD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield folder
 
 
 @pytest.fixture

@@ -18,21 +18,12 @@ from lapd.models.base import resolve_base
 from lapd.models.loading import load_base
 from lapd.packed.forward import causal_of, pack, trained_logprobs
 from lapd.packed.layout import Row
-from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.training import train_adapter
 
 ROWS = [Row(tuple(range(5, 9 + n)), [(20, 21 + n), (30, 31, 32)]) for n in range(5)]
 
 SETTINGS: dict[str, Any] = {"pairs": 5, "batch_size": 3, "epochs": 2.0, "lr": 2e-3, "trainer": "trl", "eval_pairs": 3}
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAPD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield folder
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,12 @@ from click.testing import Result
 
 from lapd.adapters.adapter import Adapter
 from lapd.errors import LapdError, UsageError
-from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.runner import Training, TrainingRunner
 from lapd.train.training import train_adapter, train_adapters
 from lapd.units import Bench
 
 PERSONAS = ("INFP", "ESTJ", "ENTP")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAPD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield folder
 
 
 def configs(tiny: Path, **settings: Any) -> list[TrainConfig]:

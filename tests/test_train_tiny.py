@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +15,6 @@ from lapd.adapters.adapter import Adapter
 from lapd.errors import DataError, LapdError, UsageError
 from lapd.names import get_persona
 from lapd.pairs.pair import write_pairs
-from lapd.testing import make_tiny_base
 from lapd.train.config import TrainConfig
 from lapd.train.job import load_pairs
 from lapd.train.training import train_adapter, train_adapters
@@ -28,15 +27,6 @@ SETTINGS: dict[str, Any] = {
 
 BOTH = ("chosen_reward", "rejected_reward", "chosen_logp", "rejected_logp")
 """What is logged of each response, whichever trainer computes the losses."""
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of the tiny base model; what is cached meanwhile is kept away from your cache."""
-    folder = make_tiny_base(tmp_path_factory.mktemp("tiny") / "base")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LAPD_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield folder
 
 
 @pytest.fixture

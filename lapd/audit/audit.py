@@ -16,6 +16,7 @@ from lapd.audit.plan import AuditPlan, counts_of, make_audit_plan, plan_of
 from lapd.audit.speed import speed_of
 from lapd.audit.subject import Audited
 from lapd.audit.verdicts import Told, tell
+from lapd.errors import DataError
 from lapd.evaluate.served import ServedModel
 from lapd.experiment.arms import evaluate_arms, plan_cells
 from lapd.files.whole import digest_json, fitting_name, read_record, writable_folder, write_json
@@ -72,7 +73,7 @@ def plan_audit(audited: Audited, folder: Path, wanted: Wanted, *, quiet: bool = 
         UsageError: nothing fits into so few minutes.
     """
     if begun := _begun(audited, folder, wanted):
-        return plan_of(begun["plan"])
+        return begun["plan"]
     served = isinstance(audited.base, ServedModel)
     if not served:
         check_chat_template(load_tokenizer(audited.base), audited.base.name)
@@ -105,8 +106,8 @@ def run_audit(audited: Audited, folder: Path, wanted: Wanted, plan: AuditPlan, *
 
     started = time.perf_counter()
     writable_folder(folder)
-    record = _begun(audited, folder, wanted) or {"seconds": plan.speed_s}
-    before = float(record["seconds"])
+    begun = _begun(audited, folder, wanted)
+    before: float = begun["seconds"] if begun else plan.speed_s
 
     def note() -> float:
         """Keep the plan, and what everything took so far."""
@@ -133,10 +134,21 @@ def run_audit(audited: Audited, folder: Path, wanted: Wanted, plan: AuditPlan, *
 
 
 def _begun(audited: Audited, folder: Path, wanted: Wanted) -> dict[str, Any] | None:
-    """The folder's record, where it is of this audit; else None."""
+    """The folder's record, where it is of this audit; else None.
+
+    Raises:
+        DataError: what is there is no such record.
+    """
     path = folder / RECORD
-    record = read_record(path, SCHEMA) if path.is_file() else None
-    return record if record and record["of"] == _identity(audited, wanted) else None
+    if not path.is_file():
+        return None
+    record = read_record(path, SCHEMA)
+    try:
+        found = {"of": record["of"], "plan": plan_of(record["plan"]), "seconds": float(record["seconds"])}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        hint = "Delete it: the audit is planned anew, and what was answered is kept."
+        raise DataError(path, "this is no record of an audit.", hint=hint) from None
+    return found if found["of"] == _identity(audited, wanted) else None
 
 
 def _identity(audited: Audited, wanted: Wanted) -> dict[str, Any]:

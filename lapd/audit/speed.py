@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from lapd.errors import DataError, StoreError
 from lapd.evaluate.provenance import hardware, versions
 from lapd.files.whole import cache_dir, digest_json, read_record, write_json
 from lapd.record.cells import Cell
@@ -76,14 +78,15 @@ def speed_of(cells: Sequence[Cell], counts: Mapping[str, Sequence[int]], most: f
         batch_size: rows computed at once; None for the engine's own.
     """
     path = cache_dir() / "speed" / f"{_key(cells, batch_size)}.json"
-    if path.is_file() and time.time() - (record := read_record(path, SCHEMA))["at"] < FRESH:
-        base, subject = ({task: Pace(**pace) for task, pace in record[who].items()} for who in ("base", "subject"))
-        return Speed(record["load"], base, subject)
+    with suppress(DataError, StoreError, KeyError, TypeError, AttributeError):  # not there, or not as it is written
+        if time.time() - (record := read_record(path, SCHEMA))["at"] < FRESH:
+            base, subject = ({task: Pace(**pace) for task, pace in record[who].items()} for who in ("base", "subject"))
+            return Speed(record["load"], base, subject)
     begun = time.perf_counter()
     with TemporaryDirectory(prefix="lapd-speed-") as folder:
         speed = _measured(cells, counts, most, batch_size, Path(folder))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"schema": SCHEMA, "at": time.time(), **asdict(speed)})
+    with suppress(OSError):  # without a place to keep it, it is measured each time
+        write_json(path, {"schema": SCHEMA, "at": time.time(), **asdict(speed)})
     return replace(speed, took=time.perf_counter() - begun)
 
 

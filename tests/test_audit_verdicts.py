@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import Any
+
 import pytest
+from test_report import Run
 
 from lapd.audit.expression import met, read_conditions
+from lapd.audit.plan import AuditPlan
 from lapd.audit.steps import Step, first_changes
-from lapd.audit.verdicts import Verdict
+from lapd.audit.verdicts import Told, Verdict, coherence_lines, tell
 from lapd.errors import UsageError
+from lapd.record.coherence import of_answer
 
 
 def verdict(task: str, side: str, told: str, change: str = "", control: bool = False) -> Verdict:
@@ -84,3 +91,43 @@ def test_what_came_back_did_not_break() -> None:
 def test_a_trait_that_moved_is_told_too() -> None:
     (line,) = first_changes([step(1, "untold", "situations", "trait"), step(2, "up", "situations", "trait")])
     assert "situations (accuracy) has moved from step 2 on" in line
+
+
+def written(n: int, text: str, by_base: float) -> dict[str, Any]:
+    """A harmless prompt that was answered, and how likely a token of the answer is by the base."""
+    text = f"To {n}, I say: {text}"
+    measures = {**of_answer(text), "base_logprob": by_base - n / 100}
+    return {
+        "item": f"p{n}",
+        "doc": {},
+        "responses": [[text]],
+        "metrics": {"refused_harmless": 0.0},
+        "coherence": measures,
+    }
+
+
+@pytest.fixture
+def of_two(tmp_path: Path) -> Told:
+    """What is told of an audit of two: INFP, which loops, and another, which writes as the base does."""
+    run = Run(tmp_path / "run")
+    arms = run.record["arms"]
+    run.record["arms"] = {"base": arms["base"], "INFP": arms["INFP"], "other": arms["INFP"] | {"adapter_persona": None}}
+    for arm, text, by_base in (
+        ("base", "take the bus and read the paper.", -1.0),
+        ("INFP", "take the bus " * 9, -3.0),
+        ("other", "take the bus and read a book.", -1.0),
+    ):
+        run.add(arm, "overrefusal", [written(n, text, by_base) for n in range(20)])
+    return tell(run.write(), tmp_path / "run" / "report.html", AuditPlan(5, 3, 2, []))
+
+
+def test_of_who_loops_it_is_said_that_what_it_writes_is_worse_with_the_numbers(of_two: Told) -> None:
+    looping, other = coherence_lines(of_two.written)
+    worse = {one.metric: one for one in of_two.verdicts if one.arm == "INFP" and one.change == "worse"}
+    assert worse.keys() == {"repeated_4grams", "base_logprob"}
+    share = f"{100 * worse['repeated_4grams'].difference:.1f}"
+    assert looping.startswith("What INFP writes in overrefusal: ")
+    assert re.search(rf": repeated 4-grams \+{re.escape(share)}\d* percentage points \[.*\], worse;", looping)
+    assert re.search(r"; log-likelihood a token by the base \u22122\.0\d* nats \[.*\], worse\.$", looping)
+    assert other.startswith("What other writes in overrefusal: ")
+    assert "worse" not in other and "better" not in other

@@ -16,7 +16,7 @@ from lapd.compare.verdicts import adjusted
 from lapd.report.contents import read_run
 from lapd.report.glance.sentences import Answer, answers, sentence
 from lapd.report.glance.subjects import ADAPTER, Line, Subject, subjects
-from lapd.report.labels import moved, verdict
+from lapd.report.labels import in_words, moved, shown, unit_of_difference, verdict
 from lapd.report.limits import limits
 
 SIDES = ("trait", "cost", "coherence")
@@ -87,6 +87,7 @@ class Told:
         sentences: for each arm, what it bought, what it cost, how sure that is.
         answers: the questions that a reader comes with.
         rows: the comparisons behind the verdicts.
+        written: those behind the verdicts on how coherent written answers are.
         not_seen: what the audit could not see, in sentences.
         steps: where checkpoints of a training were audited: trait and cost over its steps.
         took_s: seconds, all in all.
@@ -100,6 +101,7 @@ class Told:
     sentences: dict[str, str]
     answers: list[Answer]
     rows: list[Comparison]
+    written: list[Comparison]
     not_seen: list[str]
     steps: list[Step] = field(default_factory=list)
     took_s: float = 0.0
@@ -135,13 +137,14 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
     compared = compare_measured(measured)
     found = subjects(measured.arms, compared.rows, measured.infos, every=True)
     ours = [subject for subject in found if subject.kind == ADAPTER and not _is_control(subject, measured.arms)]
-    verdicts, shown = [], []
+    verdicts, rows, written = [], [], []
     for subject in found:
         control = _is_control(subject, measured.arms)
         verdicts += [_verdict(line.row, line.row.side, _change(line), control) for line in subject.lines]
-        written = [row for row in compared.rows if _tells_coherence(row, subject)]
-        verdicts += [_verdict(row, "coherence", _coherence_change(row), control) for row in written]
-        shown += [*(line.row for line in subject.lines), *written]
+        rows += [line.row for line in subject.lines]
+        told = [row for row in compared.rows if _tells_coherence(row, subject)]
+        verdicts += [_verdict(row, "coherence", _coherence_change(row), control) for row in told]
+        written += told
     return Told(
         run=folder,
         page=page,
@@ -150,10 +153,21 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
         verdicts=sorted(verdicts, key=lambda one: SIDES.index(one.side)),
         sentences={subject.label: sentence(subject) for subject in found},
         answers=answers(ours) if ours else [],
-        rows=shown,
+        rows=rows,
+        written=written,
         not_seen=[*limits(run, compared.rows), *_left_out(plan, verdicts)],
         steps=steps(found),
     )
+
+
+def coherence_lines(written: Sequence[Comparison]) -> list[str]:
+    """For each arm and task, whether what was written is as coherent as the base's, in a sentence."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in written:
+        numbers, told = shown(row), _coherence_change(row) or verdict(row)
+        text = f"{in_words(row)} {numbers.difference} {unit_of_difference(row)} {numbers.interval}, {told}"
+        found.setdefault((row.arm, row.task), []).append(text)
+    return [f"What {arm} writes in {task}: {'; '.join(texts)}." for (arm, task), texts in found.items()]
 
 
 def _is_control(subject: Subject, arms: Any) -> bool:

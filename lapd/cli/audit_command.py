@@ -135,6 +135,7 @@ def _sources(plan: AuditPlan) -> list[str]:
 def _echo_told(told: Told) -> None:
     """The report's first screen in words, the primary rows, and what could not be seen."""
     from lapd.audit.steps import first_changes
+    from lapd.audit.verdicts import coherence_lines
     from lapd.report.table import text_table
 
     click.echo()
@@ -145,7 +146,7 @@ def _echo_told(told: Told) -> None:
         click.echo(textwrap.fill(f"{answer.question} {answer.word}: {answer.detail}.", WIDTH))
     click.echo()
     click.echo(text_table(told.rows))
-    for line in first_changes(told.steps):
+    for line in (*coherence_lines(told.written), *first_changes(told.steps)):
         click.echo(textwrap.fill(line, WIDTH))
     if told.not_seen:
         click.echo("\nWhat this audit could not see:")

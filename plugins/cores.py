@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
+from lapd.plugins.packing import hides_columns
 
 from lapd.packed.layout import Row
 
@@ -31,7 +32,7 @@ free: the number of rows tells how many cores compute one, and with that its las
 def rows_at_once(causal: Any, rows: Sequence[Row], wanted: int | None = None) -> int:
     """How many of these rows go through the model at the same time.
 
-    A GPU wants them all together; the cores of a processor have one each.
+    A GPU wants them all together; the cores of a processor have one each, where no row changes the layers meanwhile.
 
     Args:
         causal: a causal language model.
@@ -39,7 +40,10 @@ def rows_at_once(causal: Any, rows: Sequence[Row], wanted: int | None = None) ->
         wanted: at most so many; None for what suits the machine.
     """
     most = max(1, len(rows))
-    if causal.device.type == "cpu" and wanted is None:
+    on_cpu = causal.device.type == "cpu"
+    if on_cpu and hides_columns(causal):
+        return 1
+    if on_cpu and wanted is None:
         fitting = int(MEMORY * _memory() / _kept(causal, max((row.n_tokens for row in rows), default=1)))
         wanted = max(1, min(torch.get_num_threads(), MOST, fitting))
     return min(wanted or most, most)

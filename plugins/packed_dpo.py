@@ -201,7 +201,7 @@ def _logps(causal: Any, rows: Sequence[Row], dtype: torch.dtype, packed: bool) -
     """`response_logps` of rows that go through the model together."""
     if not packed:
         return torch.stack([_plain_logps(causal, row) for row in rows])
-    packed_rows = pack(rows, causal.device, dtype)
+    packed_rows = pack(rows, causal.device, dtype, config=causal.config.get_text_config())
     logprobs = trained_logprobs(causal, packed_rows)
     return torch.stack([part.sum() for part in logprobs.split(packed_rows.lengths)]).view(-1, 2)
 

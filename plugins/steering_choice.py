@@ -18,13 +18,12 @@ from typing import Any
 
 import torch
 from lapd.plugins.packed_dpo import reference_cache, reference_logps, response_logps
+from lapd.plugins.packing import Packing
 
 from lapd.adapters.steering import steer, unsteer
 from lapd.files.progress import bar
 from lapd.models.base import BaseModel
-from lapd.packed.forward import takes_packed_rows
 from lapd.packed.layout import Row
-from lapd.packed.regimes import within_reach
 from lapd.train.config import TrainConfig
 
 MOST_LAYERS = 8
@@ -77,22 +76,22 @@ class Scorer:
 
     def __init__(self, model: Any, base: BaseModel, at_once: int) -> None:
         self.model, self.at_once = model, at_once
-        self.packs = takes_packed_rows(model)
+        self.packing = Packing(model)
         self.cache = reference_cache(base, model.dtype)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def base(self, rows: Sequence[Row]) -> torch.Tensor:
         """Log-probability (nats) of each row's two responses under the base, [rows, 2]."""
-        logps = reference_logps(self.model, rows, self.cache, self.model.dtype, packed=self._packed(rows))
+        logps = reference_logps(self.model, rows, self.cache, self.model.dtype, packed=self.packing.takes(rows))
         return torch.tensor(logps, dtype=torch.float64)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def steered(self, rows: Sequence[Row], vectors: Mapping[str, torch.Tensor]) -> torch.Tensor:
         """The same while vectors are added to layers' outputs."""
+        packed = self.packing.takes(rows)
         steer(self.model, vectors)
         try:
             parts = [rows[start : start + self.at_once] for start in range(0, len(rows), self.at_once)]
-            packed = self._packed(rows)
             logps = [response_logps(self.model, part, self.model.dtype, packed=packed) for part in parts]
         finally:
             unsteer(self.model)
@@ -103,9 +102,6 @@ class Scorer:
         ratios = self.steered(rows, vectors) - self.base(rows)
         moved: list[float] = (ratios[:, 0] - ratios[:, 1]).tolist()
         return moved
-
-    def _packed(self, rows: Sequence[Row]) -> bool:
-        return self.packs and within_reach(self.model.config.get_text_config(), rows)
 
 
 def choose(

@@ -120,6 +120,7 @@ def _make_trainer(
     from datasets import Dataset
     from lapd.plugins.layers import without_dropout
     from lapd.plugins.packed_dpo import PackedDPOTrainer, reference_cache, row_of
+    from lapd.plugins.packing import Packing
     from lapd.plugins.rendering import token_rows
     from lapd.plugins.watch import Heldout
     from peft import LoraConfig
@@ -128,19 +129,14 @@ def _make_trainer(
     from trl import DPOTrainer
 
     from lapd.models.chat import check_chat_template
-    from lapd.packed.forward import takes_packed_rows
-    from lapd.packed.regimes import within_reach
 
     check_chat_template(tokenizer, base.name)
     rows = token_rows(pairs, tokenizer, config.max_length)
     dpo.refuse_unknown_tokens(rows, tokenizer, model)
     without_dropout(model)
-    packed = (
-        not dpo.is_sharded()
-        and takes_packed_rows(model)
-        and within_reach(model.config.get_text_config(), map(row_of, rows))
-    )
-    scores = Heldout(heldout, tokenizer, base, config, packed) if heldout and not dpo.is_sharded() else None
+    packing = None if dpo.is_sharded() else Packing(model, config.gradient_checkpointing)
+    packed = packing is not None and packing.takes([row_of(row) for row in rows])
+    scores = Heldout(heldout, tokenizer, base, config, packing) if heldout and packing else None
     set_seed(config.seed)
     common = {
         "model": model,

@@ -246,7 +246,7 @@ def _make_trainer(
     tokenizer = load_tokenizer(base)
     check_chat_template(tokenizer, base.name)
     rows = token_rows(pairs, tokenizer, config.max_length)
-    scores = Heldout(heldout, tokenizer, base, config, packed=False) if heldout else None
+    scores = Heldout(heldout, tokenizer, base, config, packing=None) if heldout else None
     if scores:
         # The common file is for float32 weights, which these need not be.
         scores.cache = ReferenceCache(work / "heldout.sqlite")

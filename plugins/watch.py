@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from lapd.plugins import dpo
 from lapd.plugins.packed_dpo import ReferenceCache, reference_cache, reference_logps, response_logps, row_of
+from lapd.plugins.packing import Packing
 from lapd.plugins.rendering import token_rows
 from transformers import TrainerCallback
 
 from lapd.files.progress import bar
 from lapd.models.base import BaseModel
 from lapd.packed.forward import causal_of
-from lapd.packed.regimes import within_reach
 from lapd.pairs.pair import PreferencePair
 from lapd.train.config import TrainConfig
 from lapd.train.divergence import check_log
@@ -32,14 +32,19 @@ class Heldout:
         tokenizer: the base's.
         base: whose log-probabilities are kept on disk.
         config: `eval_every` and `stop_when` count.
-        packed: whether the model takes packed rows.
+        packing: what the model takes; None where it takes no packed rows.
     """
 
     def __init__(
-        self, pairs: Sequence[PreferencePair], tokenizer: Any, base: BaseModel, config: TrainConfig, packed: bool
+        self,
+        pairs: Sequence[PreferencePair],
+        tokenizer: Any,
+        base: BaseModel,
+        config: TrainConfig,
+        packing: Packing | None,
     ) -> None:
         self.rows = [row_of(row) for row in token_rows(pairs, tokenizer, config.max_length, "held-out pair")]
-        self.packed = packed
+        self.packed = packing is not None and packing.takes(self.rows)
         self.every = config.eval_every
         self.pairs_a_step = config.batch_size * config.grad_accum
         self.rule: StopRule | None = config.stop_rule
@@ -54,13 +59,12 @@ class Heldout:
         """The scores of the adapter as it is, in the weights' own precision: float32 where `load_base` loaded them."""
         causal, was_training = causal_of(model), model.training
         device = next(causal.parameters()).device.type
-        packed = self.packed and within_reach(causal.config.get_text_config(), self.rows)
         model.eval()
         try:
             with torch.no_grad(), torch.autocast(device, enabled=False):
                 with model.disable_adapter():
-                    base = reference_logps(causal, self.rows, self.cache, causal.dtype, packed=packed)
-                policy = response_logps(causal, self.rows, causal.dtype, packed=packed)
+                    base = reference_logps(causal, self.rows, self.cache, causal.dtype, packed=self.packed)
+                policy = response_logps(causal, self.rows, causal.dtype, packed=self.packed)
         finally:
             model.train(was_training)
         ratios = policy.cpu().double() - torch.tensor(base, dtype=torch.float64)

@@ -48,8 +48,11 @@ def unpacked() -> Any:
 
 
 def make_trainer(base: BaseModel, work: Path) -> Any:
-    """The trainer of a small training, with LoRA layers that change something."""
-    config = TrainConfig("INFP", base=str(base.path), batch_size=3, precision="float32")
+    """The trainer of a small training, with LoRA layers that change something.
+
+    Hundreds of nats are rounded to some 3e-5, and beta times that is how far two ways to one loss may be apart.
+    """
+    config = TrainConfig("INFP", base=str(base.path), batch_size=3, precision="float32", beta=0.03)
     made = trl._make_trainer(config, base, *load_base(base), some_pairs(3), [], work)
     made.current_gradient_accumulation_steps = 1
     torch.manual_seed(0)

@@ -11,10 +11,10 @@ from test_report import Run
 
 from lapd.audit.expression import met, read_conditions
 from lapd.audit.plan import AuditPlan
-from lapd.audit.steps import Step, first_changes
 from lapd.audit.verdicts import Told, Verdict, coherence_lines, tell
 from lapd.errors import UsageError
 from lapd.record.coherence import of_answer
+from lapd.report.glance.checkpoints import Step, first_changes
 
 
 def verdict(task: str, side: str, told: str, change: str = "", control: bool = False) -> Verdict:
@@ -75,7 +75,8 @@ def test_a_condition_that_is_none_is_a_wrong_call(text: str, told: str) -> None:
 
 
 def step(number: int, outcome: str, task: str = "knowledge_mini", side: str = "cost") -> Step:
-    return Step("", number, task, side, "accuracy", f"{-number} points", outcome)
+    change = {"up": "has moved towards INFP", "down": "is worse"}.get(outcome, "")
+    return Step("", number, task, side, "accuracy", f"{-number} points", outcome, change)
 
 
 def test_a_break_is_told_from_the_step_on_from_which_it_lasts() -> None:
@@ -90,7 +91,7 @@ def test_what_came_back_did_not_break() -> None:
 
 def test_a_trait_that_moved_is_told_too() -> None:
     (line,) = first_changes([step(1, "untold", "situations", "trait"), step(2, "up", "situations", "trait")])
-    assert "situations (accuracy) has moved from step 2 on" in line
+    assert "situations (accuracy) has moved towards INFP from step 2 on" in line
 
 
 def written(n: int, text: str, by_base: float) -> dict[str, Any]:

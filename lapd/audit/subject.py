@@ -12,12 +12,12 @@ from lapd.adapters.adapter import Adapter, base_of, folders_of, resolve_adapters
 from lapd.adapters.naming import read_told
 from lapd.adapters.steering import is_steering
 from lapd.adapters.whole import base_of_models, resolve_models
-from lapd.audit.steps import CHECKPOINT
 from lapd.errors import LapdError, ModelError, UsageError, first_line
 from lapd.evaluate.plan import make_arms
 from lapd.evaluate.reached import Reached
 from lapd.models.base import FETCHED, BaseModel, resolve_base
 from lapd.record.cells import Arm
+from lapd.report.glance.checkpoints import CHECKPOINT
 
 CARD = "README.md"
 """A model card, whose front matter may name the base."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from lapd.audit.plan import AuditPlan
-from lapd.audit.steps import Step, steps
 from lapd.compare.comparisons import Comparison, compare_measured
 from lapd.compare.measured import read_measured
 from lapd.compare.verdicts import adjusted
 from lapd.report.contents import read_run
+from lapd.report.glance.checkpoints import Step, steps_of, trainings
 from lapd.report.glance.sentences import Answer, answers, sentence
 from lapd.report.glance.subjects import ADAPTER, Line, Subject, subjects
 from lapd.report.labels import in_words, moved, shown, unit_of_difference, verdict
@@ -156,7 +156,7 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
         rows=rows,
         written=written,
         not_seen=[*limits(run, compared.rows), *_left_out(plan, verdicts)],
-        steps=steps(found),
+        steps=[step for training in trainings(found, measured.arms) for step in steps_of(training)],
     )
 
 

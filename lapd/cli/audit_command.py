@@ -134,8 +134,8 @@ def _sources(plan: AuditPlan) -> list[str]:
 
 def _echo_told(told: Told) -> None:
     """The report's first screen in words, the primary rows, and what could not be seen."""
-    from lapd.audit.steps import first_changes
     from lapd.audit.verdicts import coherence_lines
+    from lapd.report.glance.checkpoints import first_changes
     from lapd.report.table import text_table
 
     click.echo()

@@ -92,6 +92,7 @@ def outline(blocks: Sequence[Mapping[str, Any]], parts: Mapping[str, Any]) -> li
         for block in blocks
     ]
     names = {
+        "steps": "Over the steps",
         "dose": "Dose and frontier",
         "trained": "Axes trained and measured",
         "said": "Saying and doing",

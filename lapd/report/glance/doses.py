@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,14 +13,12 @@ from lapd.designs.families import adjusted
 from lapd.designs.series import ADAPTER, STEERING
 from lapd.errors import StoreError
 from lapd.pictures.drawing import Picture, numbers_csv
-from lapd.report.glance.vector import CARD, INK, LINE, SOFT, Drawing
+from lapd.report.glance.frame import BOTTOM, HEIGHT, TOP, WIDTH, Frame, padded
+from lapd.report.glance.vector import CARD, INK, SOFT, Drawing
 from lapd.report.labels import number, p_value, phrase
 
 SHOWN = 4
 """So many personas have pictures, those at the most strengths first; the table has all."""
-
-WIDTH, HEIGHT = 320.0, 236.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 306.0, 14.0, 190.0
 
 HEAD = (
     *("way", "kind", "persona", "strength", "trait task", "trait", "trait low", "trait high"),
@@ -107,49 +104,21 @@ def _unit(unit: str) -> str:
     return "points" if unit in ("share", "percent") else unit
 
 
-@dataclass(frozen=True)
-class _Frame:
-    """A panel's two linear scales, 0 in both.
-
-    Attributes:
-        x: the least and the largest shift of the trait.
-        y: those of the cost.
-    """
-
-    x: tuple[float, float]
-    y: tuple[float, float]
-
-    def at(self, trait: float, cost: float) -> tuple[float, float]:
-        """Where a point lies; what is outside lies at the edge."""
-        return _between(trait, self.x, LEFT, RIGHT), _between(cost, self.y, BOTTOM, TOP)
-
-
-def _between(value: float, ends: tuple[float, float], start: float, end: float) -> float:
-    part = (value - ends[0]) / (ends[1] - ends[0])
-    return start + max(0.0, min(1.0, part)) * (end - start)
-
-
-def _frame(points: Sequence[Bought], equal: Sequence[AtEqual]) -> _Frame:
+def _frame(points: Sequence[Bought], equal: Sequence[AtEqual]) -> Frame:
     traits = [v for p in points for v in _ends(p.trait, _scale(p.trait_unit))]
     costs = [v for p in points for v in _ends(p.cost, _scale(p.cost_unit))]
     costs += [_scale(at.cost_unit) * paid.cost for at in equal for paid in at.paid]
-    return _Frame(_padded(traits), _padded(costs))
+    return Frame(padded(traits), padded(costs))
 
 
 def _ends(point: Point, scale: float) -> list[float]:
-    return [scale * v for v in (point.shift, point.low, point.high) if math.isfinite(v)]
-
-
-def _padded(values: Sequence[float]) -> tuple[float, float]:
-    low, high = min([0.0, *values]), max([0.0, *values])
-    spare = 0.06 * (high - low) or 1.0
-    return low - spare, high + spare
+    return [scale * v for v in (point.shift, point.low, point.high)]
 
 
 def _drawn(points: Sequence[Bought], equal: Sequence[AtEqual], title: str) -> str:
     frame, drawing = _frame(points, equal), Drawing()
     first = points[0]
-    _axes(drawing, frame, first)
+    frame.draw(drawing, f"{first.trait_task}, {_unit(first.trait_unit)}")
     for at in equal:
         x, _ = frame.at(_scale(at.trait_unit) * at.shift, 0)
         with drawing.group(f"Compared at {number(_scale(at.trait_unit) * at.shift, 1, signed=True)}"):
@@ -164,36 +133,7 @@ def _drawn(points: Sequence[Bought], equal: Sequence[AtEqual], title: str) -> st
     return drawing.svg(WIDTH, HEIGHT, f"{title}: trait against cost", "dose")
 
 
-def _axes(drawing: Drawing, frame: _Frame, first: Bought) -> None:
-    x, y = frame.at(0, 0)
-    drawing.line(LEFT, y, RIGHT, y, LINE)
-    drawing.line(x, TOP, x, BOTTOM, LINE)
-    for value in _round(frame.x):
-        at, _ = frame.at(value, 0)
-        drawing.text(at, BOTTOM + 16, number(value, _decimals(frame.x)), SOFT, 11, "middle")
-    for value in _round(frame.y):
-        _, at = frame.at(0, value)
-        drawing.text(LEFT - 6, at + 4, number(value, _decimals(frame.y)), SOFT, 11, "end")
-    drawing.text((LEFT + RIGHT) / 2, HEIGHT - 10, f"{first.trait_task}, {_unit(first.trait_unit)}", SOFT, 11, "middle")
-
-
-def _round(ends: tuple[float, float]) -> list[float]:
-    """Some three round values between two ends, 0 among them."""
-    step = _step(ends)
-    return [k * step for k in range(math.ceil(ends[0] / step), math.floor(ends[1] / step) + 1)]
-
-
-def _step(ends: tuple[float, float]) -> float:
-    rough = (ends[1] - ends[0]) / 4
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(m * power for m in (1, 2, 5, 10) if m * power >= rough)
-
-
-def _decimals(ends: tuple[float, float]) -> int:
-    return max(0, -math.floor(math.log10(_step(ends))))
-
-
-def _series(drawing: Drawing, frame: _Frame, points: Sequence[Bought]) -> None:
+def _series(drawing: Drawing, frame: Frame, points: Sequence[Bought]) -> None:
     """A way's path from the base on, its points with both intervals."""
     colour = {ADAPTER: INK, STEERING: "var(--accent)"}.get(points[0].kind, SOFT)
     before = frame.at(0, 0)

@@ -10,6 +10,7 @@ from lapd.compare.measured import Measured
 from lapd.report.contents import RunContents
 from lapd.report.glance.doses import doses
 from lapd.report.glance.first import first
+from lapd.report.glance.over_steps import over_steps
 from lapd.report.glance.said import said
 from lapd.report.glance.trained import trained
 from lapd.report.limits import badges
@@ -26,6 +27,7 @@ def at_a_glance(run: RunContents, measured: Measured, rows: Sequence[Comparison]
     return {
         "first": first(measured.arms, rows, measured.infos),
         "badges": badges(run, rows),
+        "steps": over_steps(measured.arms, rows, measured.infos),
         "dose": doses(measured),
         "trained": trained(measured),
         "said": said(measured),

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.report.glance.forest import told
+from lapd.report.glance.sentences import short_unit
 from lapd.report.glance.subjects import Line, Subject
-from lapd.report.labels import SIDES, shown, unit_of_difference
+from lapd.report.labels import SIDES, shown
 from lapd.report.rendering import anchor
 
 STEPS = (1.0, 3.0, 10.0)
@@ -74,8 +75,7 @@ def matrix(every: Sequence[Subject]) -> Matrix:
     heads: dict[tuple[str, str, str], Column] = {}
     for side in ("trait", "cost"):
         for line in (line for subject in every for line in subject.lines if line.row.side == side):
-            unit = unit_of_difference(line.row)
-            head = Column(line.row.task, line.name, {"percentage points": "points"}.get(unit, unit), SIDES[side])
+            head = Column(line.row.task, line.name, short_unit(line.row), SIDES[side])
             heads.setdefault(_key(line), head)
     rows = []
     for subject in every:

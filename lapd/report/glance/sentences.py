@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lapd.catalog.task import TOPICS
+from lapd.compare.comparisons import Comparison
 from lapd.names import axis_ends
 from lapd.report.glance.subjects import PROMPT, Line, Subject
 from lapd.report.labels import shown, unit_of_difference, verdict
@@ -44,9 +45,13 @@ def sentence(subject: Subject) -> str:
 
 def amount(line: Line) -> str:
     """A line's difference with its unit: "+15.2 nats"."""
-    unit = unit_of_difference(line.row)
-    short = {"percentage points": "points"}.get(unit, unit)
-    return " ".join(filter(None, [shown(line.row).difference, short]))
+    return " ".join(filter(None, [shown(line.row).difference, short_unit(line.row)]))
+
+
+def short_unit(row: Comparison) -> str:
+    """What a difference is counted in, in a word: "nats", "points"."""
+    unit = unit_of_difference(row)
+    return {"percentage points": "points"}.get(unit, unit)
 
 
 def _bought(subject: Subject) -> str:
@@ -77,7 +82,7 @@ def _axes_moved(lines: Sequence[Line]) -> str:
     """Of an adapter that is of no persona: which axes moved, and towards which pole."""
     found = _by_outcome(lines)
     moved = [line for line in lines if line.outcome in ("up", "down")]
-    poles = [f"{_pole(line)} ({line.row.task} {amount(line)})" for line in moved]
+    poles = [f"{pole(line)} ({line.row.task} {amount(line)})" for line in moved]
     if len(poles) > NAMED + 1:
         poles = [*poles[:NAMED], f"{len(poles) - NAMED} more"]
     told = f"The model moved towards {_joined(poles, ' and ')}" if poles else "No axis is known to have moved"
@@ -87,7 +92,7 @@ def _axes_moved(lines: Sequence[Line]) -> str:
     return f"{told}{rest}."
 
 
-def _pole(line: Line) -> str:
+def pole(line: Line) -> str:
     """The pole that a line on an axis moved towards."""
     return axis_ends(str(line.row.axis))[0 if line.row.difference > 0 else 1]
 

@@ -29,6 +29,7 @@ from lapd.catalog.live import load_with, no_bars_of_its_own, task_manager
 from lapd.catalog.task import TaskInfo
 from lapd.errors import LapdError, ModelError, first_line
 from lapd.evaluate.provenance import inputs, provenance, utc, work
+from lapd.files.collecting import importing
 from lapd.files.quiet import quiet_libraries
 from lapd.files.whole import write_json, write_jsonl
 from lapd.judges.choosing import use_judge
@@ -72,9 +73,9 @@ class Engine:
         quiet: bool = False,
         date: str | None = None,
     ) -> None:
-        with quiet_libraries():
+        with importing(), quiet_libraries():
             from lapd.answering.subjects import open_subject
-
+        with quiet_libraries():
             self.subject = open_subject(base, adapters, dtype, batch_size)
         self.base, self.data_dir, self.questionnaire, self.quiet = base, data_dir, questionnaire, quiet
         self.date = date

@@ -95,6 +95,17 @@ def test_many_continuations_of_one_context_go_on_in_more_rows(make_lm: Callable[
     assert_same_scores(ours.loglikelihood(requests), theirs.loglikelihood(requests))
 
 
+def test_contexts_that_are_branches_of_one_row_are_scored_as_alone(make_lm: Callable[..., Any]) -> None:
+    ours, theirs = make_lm("lapd"), make_lm("hf")
+    sides = ("the sea", "the hills", "a town")
+    contexts = [f"Day {n}: the boat sailed on and on. She likes {side}" for n in range(5) for side in sides]
+    requests = [instance("loglikelihood", context, word) for context in contexts for word in (" most", " more so")]
+    pairs = [ours._encode_pair(*request.args) for request in requests]
+    rows = [row for batch in ours._batches(pairs) for row in batch.rows]
+    assert len(rows) < len(contexts) and any(row.given for row in rows)
+    assert_same_scores(ours.loglikelihood(requests), theirs.loglikelihood(requests))
+
+
 def test_an_empty_context_is_the_beginning_of_a_text(make_lm: Callable[..., Any]) -> None:
     ours, theirs = make_lm("lapd"), make_lm("hf")
     requests = [instance("loglikelihood", "", " A quiet morning."), instance("loglikelihood", "", " Rain")]

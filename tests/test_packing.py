@@ -42,10 +42,10 @@ def test_every_request_is_answered_exactly_once_by_its_own_tokens(seed):
     answered = {}
     for batch in make_batches(rows, MAX_ROWS, MAX_TOKENS):
         for row in batch.rows:
-            for continuation, indices in zip(row.continuations, row.requests, strict=True):
+            for (tokens, given), indices in zip(row.branches(), row.requests, strict=True):
                 for index in indices:
                     assert index not in answered
-                    answered[index] = (row.context, continuation)
+                    answered[index] = (row.context + tokens[:given], tokens[given:])
     assert answered == {
         index: (as_lm_eval_feeds(context, continuation, WINDOW), tuple(continuation))
         for index, (context, continuation) in enumerate(requests)
@@ -70,14 +70,14 @@ def test_limits_are_kept_and_prefixes_are_shared(seed):
         for row in batch.rows:
             assert row.context[: len(batch.prefix)] == batch.prefix
             # The last token of the context predicts the continuation's first: it has to be computed.
-            assert len(row.context) > len(batch.prefix)
+            assert all(len(row.context) + given > len(batch.prefix) for _, given in row.branches())
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_same_requests_give_the_same_batches(seed):
     def batches(rows):
         return [
-            (b.prefix, [(r.context, r.continuations, r.requests) for r in b.rows])
+            (b.prefix, [(r.context, r.continuations, r.requests, r.given) for r in b.rows])
             for b in make_batches(rows, MAX_ROWS, MAX_TOKENS)
         ]
 
@@ -138,9 +138,9 @@ def test_an_empty_continuation_is_refused():
 
 
 def test_rows_much_shorter_than_their_batch_begin_another():
-    rows = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([100] * 9 + [20])]
+    rows = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([200] * 9 + [40])]
     assert [len(batch.rows) for batch in make_batches(rows, 100, 10_000)] == [9, 1]
-    few = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([100, 20])]
+    few = [Row(tuple(range(n * 1000, n * 1000 + length)), [(1,)], [[n]]) for n, length in enumerate([200, 40])]
     assert [len(batch.rows) for batch in make_batches(few, 100, 10_000)] == [2]
 
 
@@ -176,6 +176,55 @@ def test_small_rows_behind_a_long_prefix_come_in_larger_batches():
     assert [len(batch.rows) for batch in make_batches(rows, 8, 700)] == [8] * 12 + [4]
 
 
+def test_contexts_that_share_more_than_the_prefix_become_branches_of_one_row():
+    opening, more = list(range(10)), list(range(100, 120))
+    requests = [([*opening, 50 + n // 3, *more, n], [7, 8]) for n in range(24)]
+    (batch,) = make_batches(make_rows(requests, 100, 100), 32, 10_000)
+    assert batch.prefix == tuple(opening)
+    # Of each three contexts: what they share once, then the last token of each, and the answer's first.
+    assert [row.n_tokens for row in batch.rows] == [10 + 2 * (21 + 3 * 2)] * 4
+    packed = pack(batch.rows[:1], torch.device("cpu"), torch.float32, skip=10)
+    assert packed.ids[0, :25].tolist() == [50, *more, 0, 7, 1, 7]
+    assert packed.positions[0, :25].tolist() == [*range(10, 33), 31, 32]
+    assert packed.lengths == [2] * 6
+    assert packed.targets.tolist() == [7, 8] * 6
+    assert packed.columns[:4].tolist() == [21, 22, 23, 24]
+    seen = torch.nonzero(packed.mask[0, 0] == 0)
+    assert seen[seen[:, 0] == 24, 1].tolist() == [*range(31), 33, 34]
+    assert seen[seen[:, 0] == 27, 1].tolist() == [*range(10), 37]  # the next three's first
+
+
+def test_contexts_that_share_nothing_stand_apart_in_one_row():
+    requests = [([n, n, n], [7]) for n in range(1, 43)]
+    batches = make_batches(make_rows([*requests, (list(range(100, 164)), [7])], 100, 100), 32, 10_000)
+    assert [[row.n_tokens for row in batch.rows] for batch in batches] == [[64, 63, 63]]
+    packed = pack(batches[0].rows[1:2], torch.device("cpu"), torch.float32)
+    assert packed.positions.tolist() == [[0, 1, 2] * 21]
+    seen = [torch.nonzero(row == 0).flatten().tolist() for row in packed.mask[0, 0]]
+    assert seen == [list(range(n - n % 3, n + 1)) for n in range(63)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_row_of_several_contexts_stays_within_reach(seed):
+    rows = make_rows(make_requests(seed), WINDOW, ROW)
+    longest = max(row.n_tokens for row in rows)
+    for reach in (longest, longest + 70):
+        found = [row for batch in make_batches(rows, MAX_ROWS, MAX_TOKENS, reach=reach) for row in batch.rows]
+        assert max(row.n_tokens for row in found) <= reach
+    assert any(row.given for row in found) or len(rows) < MIN_CLUSTER
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_branches_are_only_taken_where_fewer_tokens_are_computed(seed, monkeypatch):
+    def computed():
+        batches = make_batches(make_rows(make_requests(seed), WINDOW, ROW), MAX_ROWS, MAX_TOKENS)
+        return sum(len(b.rows) * (max(row.n_tokens for row in b.rows) - len(b.prefix)) for b in batches)
+
+    branching = computed()
+    monkeypatch.setattr("lapd.packed.layout.BRANCHED", ())
+    assert branching <= computed()
+
+
 def test_two_groups_keep_their_own_openings():
     one, two = list(range(100, 130)), list(range(200, 230))
     requests = [([1, *opening, n, 7], [1]) for opening in (one, two) for n in range(MIN_CLUSTER)]
@@ -187,7 +236,7 @@ def test_rows_that_will_grow_stay_together():
     """Each step of writing reads all the weights: neither padding nor a longer prefix is worth another batch."""
     opening = list(range(20))
     openings = [[*opening, *range(n, n + 9)] for n in (100, 200)]
-    rows = [Row((*opening_, n, *range(n % 7))) for opening_ in openings for n in range(300, 312)]
+    rows = [Row((*opening_, n, *range(n % 7)), [(1,)], [[n]]) for opening_ in openings for n in range(300, 312)]
     assert len(make_batches(rows, 32, 10_000)) == 2
     (batch,) = make_batches(rows, 32, 10_000, growth=50)
     assert batch.prefix == tuple(opening)

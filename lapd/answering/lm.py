@@ -27,6 +27,7 @@ from lapd.packed.forward import (
     token_logprobs,
 )
 from lapd.packed.layout import LAYOUT, Batch, make_batches, make_rows
+from lapd.packed.regimes import reach
 
 MAX_ROW_TOKENS = 256
 BATCH_TOKENS = 4096
@@ -174,7 +175,8 @@ class PackedLM(WritingLM):
 
     def _batches(self, requests: Sequence[Any]) -> list[Batch]:
         rows = make_rows(requests, self.max_length, MAX_ROW_TOKENS)
-        return make_batches(rows, max(1, int(self.batch_size)), BATCH_TOKENS)
+        limit = reach(causal_of(self.model).config.get_text_config())
+        return make_batches(rows, max(1, int(self.batch_size)), BATCH_TOKENS, reach=limit)
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _score_batch(self, batch: Batch, prefix: SharedPrefix) -> list[tuple[float, bool]]:

@@ -41,7 +41,7 @@ class PackedRows:
         rows: [n] for each token to be predicted, its row ...
         columns: [n] ... and the column whose output predicts it.
         targets: [n] the tokens to be predicted, continuation after continuation.
-        lengths: tokens of each continuation.
+        lengths: tokens of each continuation, without those that are given.
     """
 
     ids: torch.Tensor
@@ -79,8 +79,8 @@ def pack(
         {kind: mask.to(device) for kind, mask in masks.items()} if isinstance(masks, dict) else masks.to(device),
         torch.tensor([r for r, layout in enumerate(layouts) for _ in layout.predictors], device=device),
         torch.tensor([column for layout in layouts for column in layout.predictors], device=device),
-        torch.tensor([t for row in rows for c in row.continuations for t in c], device=device),
-        [len(c) for row in rows for c in row.continuations],
+        torch.tensor([t for row in rows for c, given in row.branches() for t in c[given:]], device=device),
+        [len(c) - given for row in rows for c, given in row.branches()],
     )
 
 
@@ -88,10 +88,12 @@ def pack(
 class _Layout:
     """A row as a tree of tokens, a column each: the context is its stem, the continuations are its branches.
 
+    Where there is no stem there are several trees; all of it stands behind the skipped prefix.
+
     Attributes:
         ids: token ids.
         positions: how far each token is from the root, the skipped prefix included.
-        parents: the column that each token follows; the first one's is its own.
+        parents: the column that each token follows; a root's is its own.
         predictors: the columns whose outputs predict the continuations' tokens, in order.
     """
 
@@ -103,19 +105,20 @@ class _Layout:
 
 def _layout(row: Row, skip: int) -> _Layout:
     stem = len(row.context) - skip
-    layout = _Layout(list(row.context[skip:]), list(range(skip, len(row.context))), [0, *range(stem - 1)], [])
+    layout = _Layout(list(row.context[skip:]), list(range(skip, len(row.context))), [0, *range(stem - 1)][:stem], [])
     columns: dict[tuple[int, int], int] = {}
-    for continuation in row.continuations:
+    for continuation, given in row.branches():
         column = stem - 1
         for depth, token in enumerate(continuation):
-            layout.predictors.append(column)
+            if depth >= given:
+                layout.predictors.append(column)
             if depth == len(continuation) - 1:
                 break  # the last token predicts nothing that is asked for
             parent, column = column, columns.setdefault((column, token), len(layout.ids))
             if column == len(layout.ids):
                 layout.ids.append(token)
                 layout.positions.append(len(row.context) + depth)
-                layout.parents.append(parent)
+                layout.parents.append(parent if parent >= 0 else column)
     return layout
 
 

@@ -36,13 +36,12 @@ def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) 
         ModelError: the base gives no numbers; or an adapter cannot be loaded, changes nothing, gives no numbers, or
             leaves a trace in the base.
     """
-    check_finite(model, f"The base model {model.name_or_path}")
     if not adapters:
         return model
     # An adapter that is about certain tokens only, or waits for them, would change nothing without them.
     probe = [*PROBE, *(token for adapter in adapters for token in named_tokens(adapter))]
     switch_adapter(model, None)
-    base = _logits(model, probe)
+    base = check_finite(model, f"The base model {model.name_or_path}", probe)
     for adapter in adapters:
         model = prepared(model, adapter)
         switch_adapter(model, adapter, fold)
@@ -58,13 +57,13 @@ def check_adapters(model: Any, adapters: Sequence[Adapter], fold: bool = False) 
     return model
 
 
-def check_finite(model: Any, called: str) -> torch.Tensor:
+def check_finite(model: Any, called: str, probe: Sequence[int] = PROBE) -> torch.Tensor:
     """The logits over a few tokens; refuses a model that gives no numbers.
 
     Raises:
         ModelError: it does not; the message calls it `called`.
     """
-    logits = _logits(model, PROBE)
+    logits = _logits(model, probe)
     if not bool(logits.isfinite().all()):
         raise no_numbers(called, "logits", model.dtype)
     return logits

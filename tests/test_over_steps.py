@@ -73,6 +73,7 @@ def test_each_panel_has_the_numbers_of_compare_in_the_order_of_the_steps(of_thre
             assert (float(entry["low"]), float(entry["high"])) == (row.low, row.high)
             title = next(t for t in re.findall(r"<title>(.*?)</title>", picture.svg) if f"Step {entry['step']}," in t)
             assert shown(row).difference in title and shown(row).interval in title
+            assert f">{entry['step']}</text>" in picture.svg
 
 
 def test_a_change_lies_as_far_from_the_zero_line_as_it_is_large(of_three: Read) -> None:

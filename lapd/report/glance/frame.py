@@ -12,6 +12,9 @@ from lapd.report.labels import number
 WIDTH, HEIGHT = 320.0, 236.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 306.0, 14.0, 190.0
 
+CLOSE = 22.0
+"""Numbers below a panel that would stand closer than so are left out."""
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -29,13 +32,16 @@ class Frame:
         """Where a point lies; what is outside lies at the edge."""
         return _between(right, self.x, LEFT, RIGHT), _between(up, self.y, BOTTOM, TOP)
 
-    def draw(self, drawing: Drawing, label: str) -> None:
-        """The lines at 0, round values beside them, and what is to the right."""
+    def draw(self, drawing: Drawing, label: str, told: Sequence[int] = ()) -> None:
+        """The lines at 0, round values beside them (to the right those that are told), and what is to the right."""
         x, y = self.at(0, 0)
         drawing.line(LEFT, y, RIGHT, y, LINE)
         drawing.line(x, TOP, x, BOTTOM, LINE)
-        for value, words in _round(self.x):
-            drawing.text(self.at(value, 0)[0], BOTTOM + 16, words, SOFT, 11, "middle")
+        last = -math.inf
+        for value, words in ((n, str(n)) for n in told) if told else _round(self.x):
+            if (place := self.at(value, 0)[0]) - last > CLOSE:
+                drawing.text(place, BOTTOM + 16, words, SOFT, 11, "middle")
+                last = place
         for value, words in _round(self.y):
             drawing.text(LEFT - 6, self.at(0, value)[1] + 4, words, SOFT, 11, "end")
         drawing.text((LEFT + RIGHT) / 2, HEIGHT - 10, label, SOFT, 11, "middle")

@@ -88,7 +88,7 @@ def _drawn(course: Course, title: str) -> str:
     frame, drawing = Frame(padded(list(course)), padded([*ends, margin, -margin])), Drawing()
     (_, upper), (_, lower) = frame.at(0, margin), frame.at(0, -margin)
     drawing.rect(LEFT, upper, RIGHT - LEFT, lower - upper, LINE, 0.6)
-    frame.draw(drawing, "steps of training")
+    frame.draw(drawing, "steps of training", [0, *course])
     base = frame.at(0, 0)
     drawing.line(LEFT, base[1], RIGHT, base[1], SOFT)
     places = {step: frame.at(step, scale * line.row.difference) for step, line in course.items()}

@@ -5,8 +5,9 @@ from itertools import chain
 
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
-from lapd.packed.forward import pack
+from lapd.packed.forward import SharedPrefix, pack
 from lapd.packed.layout import MIN_CLUSTER, MIN_PREFIX, Row, common_prefix, make_batches, make_rows
 
 WINDOW, ROW, MAX_ROWS, MAX_TOKENS = 60, 10, 8, 200
@@ -265,3 +266,21 @@ def test_common_prefix():
     assert common_prefix([1, 2, 3], [1, 2, 4]) == 2
     assert common_prefix([1, 2], [1, 2, 4]) == 2
     assert common_prefix([], [1]) == common_prefix([2], [1]) == 0
+
+
+def test_a_prefix_is_kept_once_however_many_rows_stand_behind_it():
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2
+    )
+    shared = SharedPrefix(LlamaForCausalLM(config).eval())
+    with torch.inference_mode():
+        cache = shared.cache(tuple(range(12)), 50)
+        assert cache is not None
+        assert [layer.keys.shape for layer in cache.layers] == [(50, 2, 12, 8)] * 2
+        assert all(layer.keys.untyped_storage().nbytes() == 2 * 12 * 8 * 4 for layer in cache.layers)
+        new = torch.ones(50, 2, 3, 8)
+        keys, _ = cache.update(new, new, 0)
+        assert torch.equal(keys[7, :, :12], shared.layers[0][0][0])
+        again = shared.cache(tuple(range(12)), 3)
+        assert again is not None and again.get_seq_length() == 12

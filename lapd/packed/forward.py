@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from lapd.packed.layout import Row
 from lapd.packed.regimes import windowed
@@ -220,7 +221,7 @@ def body_of(causal: Any) -> Any:
 
 
 class SharedPrefix:
-    """The keys and values of the last shared prefix, computed once and repeated for every row of a batch.
+    """The keys and values of the last shared prefix, computed once and seen by every row of a batch, not copied.
 
     Args:
         causal: a causal language model of transformers.
@@ -241,8 +242,11 @@ class SharedPrefix:
             body_of(self.causal)(input_ids=ids, **going_on_from(body_of(self.causal), cache))
             self.tokens, self.layers = tokens, [(layer.keys, layer.values) for layer in cache.layers]
         repeated = DynamicCache()
-        for index, (keys, values) in enumerate(self.layers):
-            repeated.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), index)
+        for keys, values in self.layers:
+            layer = DynamicLayer()
+            layer.lazy_initialization(keys, values)
+            layer.keys, layer.values = (states.expand(rows, -1, -1, -1) for states in (keys, values))
+            repeated.layers.append(layer)
         return repeated
 
 

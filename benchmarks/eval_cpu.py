@@ -3,15 +3,17 @@
     python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
     python benchmarks/eval_cpu.py --quick       some six minutes on 2 slow cores, mostly of start-ups: a look
 
-With `--quick` there are few items, base + 1 in part 2, and nothing is repeated. There `startup_share` is what of each
+With `--quick` there are few items, base + 1 in part 3, and nothing is repeated. There `startup_share` is what of each
 side's time is starting Python and loading the model (a run on one item takes that too), and `ratio_total_work` the
 ratio of the rest; `ratio_total` is for so few items mostly about starting.
 
 1. scoring: model and one adapter loaded, float32: lm-eval's `hf` against LAPD's model, on SocialIQA and on the
-   questionnaire, under a persona's prompt and without one; and writing, on the over-refusal prompts.
-2. total: base + 4 adapters on 300 SocialIQA items and the 64-item questionnaire in both label orders, as one
+   questionnaire, under a persona's prompt and without one.
+2. writing: the same two, on the over-refusal prompts. Where there are more of them than four times the batch size,
+   LAPD gives the place of an answer that has ended to the next prompt.
+3. total: base + 4 adapters on 300 SocialIQA items and the 64-item questionnaire in both label orders, as one
    `lapd eval` and as five `lm_eval run`, whole processes with the same batch size.
-3. scaling: base + 16 adapters against the straight line through base and base + 4; peak memory of base + 16 against
+4. scaling: base + 16 adapters against the straight line through base and base + 4; peak memory of base + 16 against
    base + 1.
 
 The adapters are random LoRA weights of rank 16: what they say costs the same as what trained ones say. SocialIQA comes
@@ -36,7 +38,7 @@ from typing import Any
 
 BIN = Path(sys.executable).parent
 PROMPT = "INFP"
-PARTS = ("scoring", "total", "scaling")
+PARTS = ("scoring", "writing", "total", "scaling")
 QUICK_ITEMS, QUICK_PROMPTS = 20, 16
 
 Answers = list[tuple[float, bool]]
@@ -142,7 +144,7 @@ def agreement(requests: list[Any], ours: Answers, theirs: Answers) -> tuple[floa
 
 
 def score_afresh(lm: Any, requests: list[Any]) -> Answers:
-    """LAPD's scores, without what it remembers between arms: that counts in part 2 only."""
+    """LAPD's scores, without what it remembers between arms: that counts in part 3 only."""
     lm._encoded.clear()
     return lm.loglikelihood(requests, disable_tqdm=True)
 
@@ -162,8 +164,8 @@ def time_scoring(
     return timed, *agreement(requests, one, other)
 
 
-def compare_scoring(plan: Plan) -> dict[str, Any]:
-    """LAPD's model and lm-eval's `hf`, each loaded with one adapter: seconds, ratios, agreement."""
+def open_both(plan: Plan) -> tuple[Any, Any]:
+    """LAPD's model and lm-eval's `hf`, each loaded with one adapter."""
     from lm_eval.models.huggingface import HFLM
 
     from lapd.adapters.adapter import resolve_adapter
@@ -172,15 +174,19 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
     from lapd.files.quiet import quiet_libraries
     from lapd.models.base import resolve_base
     from lapd.models.loading import load_base
-    from lapd.names import get_persona
 
     base, adapter = resolve_base("smollm2"), resolve_adapter(plan.adapters[0])
     with quiet_libraries():
         subject = open_subject(base, [adapter], "float32", plan.batch)
         subject.switch(adapter)
-        ours = subject.lm
         model, tokenizer = load_base(base)
-        theirs = HFLM(load_adapters(model, [adapter]), tokenizer=tokenizer, batch_size=plan.batch)
+        return subject.lm, HFLM(load_adapters(model, [adapter]), tokenizer=tokenizer, batch_size=plan.batch)
+
+
+def compare_scoring(plan: Plan, ours: Any, theirs: Any) -> dict[str, Any]:
+    """Both sides' log-likelihoods: seconds, ratios, agreement."""
+    from lapd.names import get_persona
+
     prompt = get_persona(PROMPT).system_prompt
     found: dict[str, Any] = {"max_abs_difference": 0.0, "documents": 0, "same_predictions": 0}
     for name, task, system in (
@@ -196,6 +202,11 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
             "documents": found["documents"] + documents,
             "same_predictions": found["same_predictions"] + same,
         }
+    return found
+
+
+def compare_writing(plan: Plan, ours: Any, theirs: Any) -> dict[str, Any]:
+    """Both sides' answers: seconds, ratio, tokens of an answer, equal texts."""
     requests = build("overrefusal", replace(plan, limit=None), ours, None)[: plan.prompts]
     say(f"writing: {len(requests)} prompts")
     mine, stock, (texts, their_texts) = alternate(
@@ -203,8 +214,13 @@ def compare_scoring(plan: Plan) -> dict[str, Any]:
         lambda: theirs.generate_until(requests, disable_tqdm=True),
         plan.repeats,
     )
-    equal = sum(a == b for a, b in zip(texts, their_texts, strict=True))
-    return found | {"ratio_generation": median(stock) / median(mine), "equal_texts": [equal, len(texts)]}
+    lengths = sorted(len(ours.tok_encode(text)) for text in texts)
+    return {
+        "ratio_generation": median(stock) / median(mine),
+        "seconds_generation": [median(mine), median(stock)],
+        "answer_tokens": {"least": lengths[0], "median": median(lengths), "most": lengths[-1]},
+        "equal_texts": [sum(a == b for a, b in zip(texts, their_texts, strict=True)), len(texts)],
+    }
 
 
 def build(task: str, plan: Plan, lm: Any, system: str | None) -> list[Any]:
@@ -252,7 +268,7 @@ def run_process(command: list[object], plan: Plan) -> tuple[float, float]:
 
 
 def startup(plan: Plan, folder: Path, seconds: list[float], models: int) -> dict[str, Any]:
-    """What of both sides' seconds in part 2 a run on a single item takes too: LAPD's once, lm-eval's for each model."""
+    """What of both sides' seconds in part 3 a run on a single item takes too: LAPD's once, lm-eval's for each model."""
     few = replace(plan, limit=1)
     alone = run_lapd(few, plan.adapters[:4], folder / "lapd", 1)[0], models * run_stock(few, None, folder / "stock")
     mine, stock = (whole - start for start, whole in zip(alone, seconds, strict=True))
@@ -365,9 +381,10 @@ def main() -> None:
     default = os.environ.get("LAPD_DATA_DIR") or "../shared/benchmarks"
     parser.add_argument("--data-dir", type=Path, default=Path(default), help="a folder with socialiqa/dev.jsonl")
     parser.add_argument("--batch-size", type=int, default=32, help="contexts computed at once, on both sides")
+    parser.add_argument("--prompts", type=int, help="answers that are written  [default: 64, or 16]")
     parser.add_argument("--repeats", type=int, default=3, help="runs of each side")
     parser.add_argument("--part", choices=PARTS, action="append", help="only this part; repeatable")
-    parser.add_argument("--quick", action="store_true", help="few items, base + 1, one run of each side, no part 3")
+    parser.add_argument("--quick", action="store_true", help="few items, base + 1, one run of each side, no part 4")
     parser.add_argument("--json", action="store_true", help="print JSON instead of lines")
     options = parser.parse_args()
     started = time.perf_counter()
@@ -377,11 +394,15 @@ def main() -> None:
         social, data = first_items(options.data_dir, folder / "data", 300)
         repeats = 1 if options.quick else options.repeats
         limit, prompts = (QUICK_ITEMS, QUICK_PROMPTS) if options.quick else (None, 64)
+        prompts = options.prompts or prompts
         plan = Plan(social, data, limit, 100, adapters, prompts, repeats, options.batch_size)
         found: dict[str, Any] = {}
-        parts = options.part or (PARTS[:2] if options.quick else PARTS)
-        if "scoring" in parts:
-            found = merge(found, compare_scoring(plan))
+        parts = options.part or (PARTS[:3] if options.quick else PARTS)
+        if {"scoring", "writing"} & set(parts):
+            both = open_both(plan)
+            found = compare_scoring(plan, *both) if "scoring" in parts else found
+            found |= compare_writing(plan, *both) if "writing" in parts else {}
+            del both
         if "total" in parts:
             found = merge(found, compare_everything(plan, folder / "everything"))
         if "scaling" in parts:

@@ -1,4 +1,4 @@
-"""Decoding in batches that shrink: who has finished leaves, and a shared prefix is computed once."""
+"""Decoding many texts in few places: who has finished leaves, the next one takes its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from lapd.answering.numbers import check_chosen
-from lapd.packed.attending import grouped_heads, make_room
+from lapd.packed.attending import Places, grouped_heads
 from lapd.packed.forward import body_of, going_on_from, vocabulary_logits
 from lapd.packed.regimes import reach
 from lapd.packed.windows import Masks, layer_masks, taking
@@ -20,6 +20,13 @@ HARMLESS = frozenset(
      "transformers_version", "_from_model_config"}
 )  # fmt: skip
 """Settings of a model's generation config that do not change what greedy decoding gives, nor what is sampled here."""
+
+
+REFILL = 8
+"""New rows are read once such a part of the places is free: one alone would have all the weights read for it."""
+
+SPARE = 64
+"""So many columns more than the longest row takes: when they are full, everything is moved to the first ones."""
 
 
 def decodes_plainly(causal: Any) -> bool:
@@ -41,10 +48,12 @@ def decode(
     contexts: Sequence[tuple[int, ...]],
     limit: int,
     is_finished: Callable[[list[int]], bool],
-    cache: DynamicCache | None = None,
+    places: int | None = None,
     skip: int = 0,
+    prefix: Callable[[int], DynamicCache | None] = lambda rows: None,
     called: str = "The model",
-    choose: Callable[[torch.Tensor, list[int], int], torch.Tensor] | None = None,
+    choose: Callable[[torch.Tensor, list[int], list[int]], torch.Tensor] | None = None,
+    on_finished: Callable[[int], None] = lambda row: None,
 ) -> list[list[int]]:
     """What the model goes on with after each context, token after token.
 
@@ -53,11 +62,14 @@ def decode(
         contexts: token ids; none is empty, and none ends within the first `skip`.
         limit: at most so many tokens.
         is_finished: whether what has been written so far is all.
-        cache: keys and values of the contexts' first `skip` tokens, which they share.
-        skip: length of that prefix.
+        places: how many are written beside each other; the place of one that has ended is the next one's. All of them
+            without it.
+        skip: length of a prefix that the contexts share.
+        prefix: a cache of that prefix's keys and values for so many rows.
         called: what the model is called, should it give no numbers.
         choose: the next token of each row, of logits (rows, vocabulary), the rows' contexts by number, and how many
             tokens each has written; the likeliest without it.
+        on_finished: called with the number of a context whose answer has ended.
 
     Returns:
         The tokens of each answer, the one that ended it included.
@@ -65,46 +77,73 @@ def decode(
     Raises:
         ModelError: its logits are no numbers.
     """
-    device = next(causal.parameters()).device
-    width = max(map(len, contexts)) - skip
-    ids = torch.zeros(len(contexts), width, dtype=torch.long)
-    mask = torch.ones(len(contexts), skip + width, dtype=torch.long)
-    for row, context in enumerate(contexts):
-        pad = width - (len(context) - skip)
-        ids[row, pad:] = torch.tensor(context[skip:])
-        mask[row, skip : skip + pad] = 0
-    ids, mask = ids.to(device), mask.to(device)
-    positions = (mask.cumsum(-1) - 1)[:, skip:].clamp(min=0)
-    places = torch.cat([torch.arange(skip, device=device).expand(len(contexts), skip), positions], dim=-1)
-    model, config = body_of(causal), causal.config.get_text_config()
-    cache = DynamicCache() if cache is None else cache
+    places = min(places or len(contexts), len(contexts))
+    waiting = sorted(range(len(contexts)), key=lambda row: len(contexts[row]))  # the longest is the first to be taken
+    columns = len(contexts[waiting[-1]]) + limit + (SPARE if places < len(contexts) else 0)
+    kept = Places(places, columns, next(causal.parameters()).device)
     written: list[list[int]] = [[] for _ in contexts]
-    rows = list(range(len(contexts)))
-    for step in range(limit):
-        with grouped_heads(), taking(model, _sees(config, mask, positions, places, causal.dtype)) as sees:
-            states = model(
-                input_ids=ids, attention_mask=sees, position_ids=positions, **going_on_from(model, cache)
-            ).last_hidden_state[:, -1]
-        if step == 0:
-            make_room(cache, limit)
+    rows: list[int] = []
+    while waiting or rows:
+        free = places - len(rows)
+        if waiting and (not rows or free >= max(1, places // REFILL)):
+            going = [waiting.pop() for _ in range(min(free, len(waiting)))]
+            states = _begin(causal, kept, [contexts[row][skip:] for row in going], skip, prefix(len(going)))
+            rows += going
+        else:
+            going, states = rows, _go_on(causal, kept, [written[row][-1] for row in rows])
         logits = vocabulary_logits(causal, states)
         tokens = logits.argmax(-1)
         check_chosen(logits, tokens, called)
-        tokens = choose(logits, rows, step) if choose else tokens
-        for row, token in zip(rows, tokens.tolist(), strict=True):
+        tokens = choose(logits, going, [len(written[row]) for row in going]) if choose else tokens
+        for row, token in zip(going, tokens.tolist(), strict=True):
             written[row].append(token)
-        going = [k for k, row in enumerate(rows) if not is_finished(written[row])]
-        if not going:
-            break
-        positions = positions[:, -1:] + 1
-        if len(going) < len(rows):
-            rows = [rows[k] for k in going]
-            keep = torch.tensor(going, device=device)
-            cache.batch_select_indices(keep)
-            tokens, mask, positions, places = tokens[keep], mask[keep], positions[keep], places[keep]
-        ids, places = tokens[:, None], torch.cat([places, positions], dim=-1)
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=-1)
+        for place in reversed(range(len(rows) - len(going), len(rows))):
+            row = rows[place]
+            if len(written[row]) == limit or is_finished(written[row]):
+                kept.leave(place)
+                rows[place] = rows[-1]
+                rows.pop()
+                on_finished(row)
     return written
+
+
+def _begin(
+    causal: Any, kept: Places, contexts: Sequence[tuple[int, ...]], skip: int, cache: DynamicCache | None
+) -> torch.Tensor:
+    """Read what new rows begin with behind a prefix of `skip` tokens: the last states, [rows, hidden]."""
+    width = max(map(len, contexts))
+    ids = torch.zeros(len(contexts), width, dtype=torch.long)
+    mask = torch.ones(len(contexts), skip + width, dtype=torch.long)
+    for row, context in enumerate(contexts):
+        pad = width - len(context)
+        ids[row, pad:] = torch.tensor(context)
+        mask[row, skip : skip + pad] = 0
+    device = next(causal.parameters()).device
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    cache = DynamicCache() if cache is None else cache
+    states = _last_states(
+        causal, ids.to(device), mask.to(device), positions[:, skip:].to(device), positions.to(device), cache
+    )
+    kept.join(cache, mask.to(device), positions.to(device))
+    return states
+
+
+def _go_on(causal: Any, kept: Places, tokens: Sequence[int]) -> torch.Tensor:
+    """Read the token that each row has written last: the states behind it, [rows, hidden]."""
+    positions = kept.next_column()
+    ids = torch.tensor(tokens, device=positions.device)[:, None]
+    with grouped_heads():
+        return _last_states(causal, ids, kept.mask, positions, kept.positions, kept.cache)
+
+
+def _last_states(
+    causal: Any, ids: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, places: torch.Tensor, cache: Any
+) -> torch.Tensor:
+    model, config = body_of(causal), causal.config.get_text_config()
+    with taking(model, _sees(config, mask, positions, places, causal.dtype)) as sees:
+        outputs = model(input_ids=ids, attention_mask=sees, position_ids=positions, **going_on_from(model, cache))
+    states: torch.Tensor = outputs.last_hidden_state[:, -1]
+    return states
 
 
 def _sees(config: Any, mask: torch.Tensor, positions: torch.Tensor, places: torch.Tensor, dtype: torch.dtype) -> Masks:

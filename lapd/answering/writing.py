@@ -1,4 +1,4 @@
-"""The writing half of LAPD's lm-eval model: answers in batches that shrink, kept in a journal as they finish."""
+"""The writing half of LAPD's lm-eval model: answers in batches, kept in a journal as they finish."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ WRITE_ROWS, WRITE_TOKENS = 4, 16384
 
 A step reads all the weights for one token a row: on 2 cores, 64 rows took hardly longer than 16.
 """
+
+WAITING = 4
+"""A batch has so many times the prompts that are answered at once: who waits takes the place of who has ended."""
 
 DECODE_COST = 8
 """A generated token counts as so many scored ones in the progress; measured on 2 cores, batches of 8."""
@@ -97,12 +100,21 @@ class WritingLM(CarefulHF):
         rows = self._rows_to_write(requests, way)
         if not self._within_reach(rows, way.limit):
             return self._generate_as_hf(requests, quiet)
-        batches = make_batches(rows, WRITE_ROWS * max(1, int(self.batch_size)), WRITE_TOKENS, growth=way.limit)
+        batches = make_batches(rows, WAITING * self._most_written, WAITING * WRITE_TOKENS, growth=way.limit)
         prefix = SharedPrefix(causal_of(self.model))
         seeds = way.sampling.seeds(requests) if way.sampling else []
-        answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix, seeds))
         texts = [""] * len(requests)
+        told: set[int] = set()
         with self._bar(len(requests), "Running generate_until requests", quiet) as bar:
+
+            def tell(row: Row) -> None:
+                """Count what a row was for, once: as it ends, or when the journal has it."""
+                new = set(row.requests[0]) - told
+                told.update(new)
+                bar.update(len(new))
+                self._progressed(sum(self._generation_work(requests[index]) for index in new))
+
+            answers = self._journaled(batches, lambda batch: self._write_batch(batch, way, prefix, seeds, tell))
             for batch, written in zip(batches, answers, strict=True):
                 for row, answer in zip(batch.rows, written, strict=True):
                     text = Written(answer) if isinstance(answer, str) else Written(*answer)  # a text in older journals
@@ -110,9 +122,13 @@ class WritingLM(CarefulHF):
                         texts[index] = text
                         if way.sampling is None:
                             self.cache_hook.add_partial("generate_until", requests[index].args, str(text))
-                        self._progressed(self._generation_work(requests[index]))
-                    bar.update(len(row.requests[0]))
+                    tell(row)
         return texts
+
+    @property
+    def _most_written(self) -> int:
+        """Answers that are written beside each other."""
+        return WRITE_ROWS * max(1, int(self.batch_size))
 
     def _rows_to_write(self, requests: list[Any], way: Writing) -> list[Row]:
         """A row for each prompt, or for each answer that is drawn to one, with the requests that it is for."""
@@ -126,7 +142,7 @@ class WritingLM(CarefulHF):
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def _write_batch(
-        self, batch: Batch, way: Writing, prefix: SharedPrefix, seeds: Sequence[int]
+        self, batch: Batch, way: Writing, prefix: SharedPrefix, seeds: Sequence[int], tell: Callable[[Row], None]
     ) -> list[tuple[str, str]]:
         """The text of every row's answer, in order, and why it ended: "stop", or "length" where it was cut off."""
         causal = causal_of(self.model)
@@ -141,14 +157,26 @@ class WritingLM(CarefulHF):
             return any(stop in text for stop in way.stops if stop)
 
         contexts = [row.context for row in batch.rows]
-        cache, choose = prefix.cache(batch.prefix, len(contexts)), None
+        fit = WRITE_TOKENS // (max(map(len, contexts)) + way.limit)
+        choose = None
         if sampling := way.sampling:
             numbers = random_numbers([seeds[row.requests[0][0]] for row in batch.rows], way.limit)
 
-            def choose(logits: torch.Tensor, rows: list[int], step: int) -> torch.Tensor:
-                return draw(logits, numbers[rows, step], sampling)
+            def choose(logits: torch.Tensor, rows: list[int], steps: list[int]) -> torch.Tensor:
+                return draw(logits, numbers[rows, steps], sampling)
 
-        answers = decode(causal, contexts, way.limit, is_finished, cache, len(batch.prefix), self.called, choose)
+        answers = decode(
+            causal,
+            contexts,
+            way.limit,
+            is_finished,
+            places=max(1, min(fit, self._most_written)),
+            skip=len(batch.prefix),
+            prefix=lambda rows: prefix.cache(batch.prefix, rows),
+            called=self.called,
+            choose=choose,
+            on_finished=lambda row: tell(batch.rows[row]),
+        )
         texts = [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
         return [
             (text, "stop" if is_finished(answer) else "length") for text, answer in zip(texts, answers, strict=True)

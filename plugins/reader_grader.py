@@ -123,21 +123,23 @@ def _base(name: str) -> BaseModel:
 
 
 @cache
-def _loaded(base: BaseModel) -> tuple[Any, Any]:
-    """The model and its tokenizer.
+def _loaded(base: BaseModel) -> tuple[Any, Any, Any]:
+    """The model, its tokenizer, and which rows it takes packed.
 
     Raises:
         ModelError: it does not take packed rows.
     """
+    from lapd.plugins.packing import Packing
+
     from lapd.models import load_base
-    from lapd.packed.forward import takes_packed_rows
 
     model, tokenizer = load_base(base)
-    if not takes_packed_rows(model):
+    packing = Packing(model)
+    if not packing.takes([]):
         raise ModelError(
             f"The grader reader cannot read with {base.name}: it takes no packed rows.", "Give another base."
         )
-    return model, tokenizer
+    return model, tokenizer, packing
 
 
 class Reader:
@@ -176,10 +178,15 @@ class Reader:
         from lapd.packed.forward import SharedPrefix, pack, token_logprobs
         from lapd.packed.layout import make_batches, make_rows
 
-        model, tokenizer = _loaded(self._base)
+        model, tokenizer, packing = _loaded(self._base)
         asked = [(framed, text) for text in texts for framed in framings(*text, dimension)]
         ids = [(self._ids(tokenizer, context), self._ids(tokenizer, words)) for (context, words), _ in asked]
         rows = make_rows(ids, model.config.get_text_config().max_position_embeddings, LONGEST_ROW)
+        if not packing.takes(rows):
+            raise ModelError(
+                f"The grader reader cannot read such long texts with {self._base.name}: it takes no such rows packed.",
+                "Give another base.",
+            )
         device, prefix, found = next(model.parameters()).device, SharedPrefix(model), [0.0] * len(ids)
         with torch.inference_mode():
             for batch in make_batches(rows, MOST_ROWS, MOST_TOKENS):

@@ -63,7 +63,7 @@ def test_a_result_says_what_it_was_made_of(folder: Path, made: Path) -> None:
     samples = Store(folder.parent.parent).samples(folder.name)
     assert noted["digests"]["prompts"] == prompts_digest(samples)
     assert get_persona("INFP").system_prompt in samples[0]["arguments"][0][0]
-    assert noted["work"]["computed"] == noted["work"]["batches"] > 1
+    assert noted["work"]["computed"] == noted["work"]["batches"] > 0
     assert noted["work"]["requests"] == sum(len(s["arguments"]) for s in samples)
     assert noted["work"]["tokens"] > noted["work"]["requests"]
     assert noted["started"] <= record["finished"]

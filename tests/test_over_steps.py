@@ -10,6 +10,7 @@ from html import unescape
 from pathlib import Path
 
 import pytest
+from test_audit_verdicts import written
 from test_report import Run, axis_samples, page_of, sample, words
 
 from lapd.compare.comparisons import Comparison, compare_measured
@@ -115,9 +116,26 @@ def test_two_trainings_are_told_apart_by_name_or_folder(tmp_path: Path) -> None:
     places = {f"checkpoint-{n}": f"/out/{'early' if n < 10 else 'late'}/checkpoint-{n}" for n in (2, 4, 12, 14)}
     named = {f"mine-checkpoint-{n}": f"/out/mine/checkpoint-{n}" for n in (1, 3)}
     measured = read_measured(trained(tmp_path / "run", {**places, **named}))
-    found = subjects(measured.arms, compare_measured(measured).rows, measured.infos, every=True)
-    made = {training.name: list(training.checkpoints) for training in trainings(found, measured.arms)}
+    rows = compare_measured(measured).rows
+    found = subjects(measured.arms, rows, measured.infos, every=True)
+    made = {training.name: list(training.checkpoints) for training in trainings(found, measured.arms, rows)}
     assert made == {"early": [2, 4], "late": [12, 14], "mine": [1, 3]}
+
+
+def test_what_is_written_has_panels_too_and_its_change_is_told(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    none = run.record["arms"]["base"]
+    run.record["arms"] = {"base": none}
+    for name, text in (("base", "see a friend."), ("checkpoint-4", "see a friend."), ("checkpoint-9", "see it. " * 9)):
+        if name != "base":
+            adapter = {"name": name, "path": f"/out/run/{name}", "digest": name}
+            run.record["arms"][name] = none | {"adapter": adapter, "adapter_persona": "INFP", "baseline": "base"}
+        run.add(name, "overrefusal", [written(n, text, -1.0) for n in range(20)])
+    (training,) = read(run.write()).drawn
+    told = [sentence for sentence in training.changes if "repeated 4-grams" in sentence]
+    assert len(told) == 1 and "is worse from step 9 on" in told[0]
+    metrics = [next(csv.DictReader(io.StringIO(picture.numbers)))["metric"] for picture in training.pictures]
+    assert metrics == ["refused_harmless", "repeated_4grams", "base_logprob"]
 
 
 def test_without_a_persona_each_axis_has_a_panel(tmp_path: Path) -> None:

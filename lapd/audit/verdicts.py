@@ -13,21 +13,15 @@ from lapd.compare.comparisons import Comparison, compare_measured
 from lapd.compare.measured import read_measured
 from lapd.compare.verdicts import adjusted
 from lapd.report.contents import read_run
-from lapd.report.glance.checkpoints import Step, steps_of, trainings
+from lapd.report.glance.checkpoints import SIDES, Step, steps_of, trainings
 from lapd.report.glance.sentences import Answer, answers, sentence
-from lapd.report.glance.subjects import ADAPTER, Line, Subject, subjects
-from lapd.report.labels import in_words, moved, shown, unit_of_difference, verdict
+from lapd.report.glance.subjects import ADAPTER, Line, Subject, coherence_of, subjects
+from lapd.report.labels import in_words, shown, unit_of_difference, verdict
 from lapd.report.limits import limits
 
-SIDES = ("trait", "cost", "coherence")
-
-WORDS = {"trait": {"up": "bought", "down": "lost"}, "cost": {"up": "better", "down": "worse"}}
+GRADED = {"up": "better", "down": "worse"}
+WORDS = {"trait": {"up": "bought", "down": "lost"}, "cost": GRADED, "coherence": GRADED}
 """What a change is called, by side and outcome; of a trait without a persona, either way is bought."""
-
-
-COHERENCE = {"base_logprob": 1, "repeated_4grams": -1}
-"""By what it is told whether written answers are still coherent, whatever they say, and whether more of it is better:
-how likely the base finds them, and how much of them was said before."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +81,7 @@ class Told:
         sentences: for each arm, what it bought, what it cost, how sure that is.
         answers: the questions that a reader comes with.
         rows: the comparisons behind the verdicts.
-        written: those behind the verdicts on how coherent written answers are.
+        written: what is behind the verdicts on how coherent written answers are.
         not_seen: what the audit could not see, in sentences.
         steps: where checkpoints of a training were audited: trait and cost over its steps.
         took_s: seconds, all in all.
@@ -101,7 +95,7 @@ class Told:
     sentences: dict[str, str]
     answers: list[Answer]
     rows: list[Comparison]
-    written: list[Comparison]
+    written: list[Line]
     not_seen: list[str]
     steps: list[Step] = field(default_factory=list)
     took_s: float = 0.0
@@ -140,10 +134,10 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
     verdicts, rows, written = [], [], []
     for subject in found:
         control = _is_control(subject, measured.arms)
-        verdicts += [_verdict(line.row, line.row.side, _change(line), control) for line in subject.lines]
+        told = coherence_of(subject, compared.rows)
+        verdicts += [_verdict(line, line.row.side, control) for line in subject.lines]
+        verdicts += [_verdict(line, "coherence", control) for line in told]
         rows += [line.row for line in subject.lines]
-        told = [row for row in compared.rows if _tells_coherence(row, subject)]
-        verdicts += [_verdict(row, "coherence", _coherence_change(row), control) for row in told]
         written += told
     return Told(
         run=folder,
@@ -156,16 +150,17 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
         rows=rows,
         written=written,
         not_seen=[*limits(run, compared.rows), *_left_out(plan, verdicts)],
-        steps=[step for training in trainings(found, measured.arms) for step in steps_of(training)],
+        steps=[step for one in trainings(found, measured.arms, compared.rows) for step in steps_of(one)],
     )
 
 
-def coherence_lines(written: Sequence[Comparison]) -> list[str]:
+def coherence_lines(written: Sequence[Line]) -> list[str]:
     """For each arm and task, whether what was written is as coherent as the base's, in a sentence."""
     found: dict[tuple[str, str], list[str]] = {}
-    for row in written:
-        numbers, told = shown(row), _coherence_change(row) or verdict(row)
-        text = f"{in_words(row)} {numbers.difference} {unit_of_difference(row)} {numbers.interval}, {told}"
+    for line in written:
+        row, numbers = line.row, shown(line.row)
+        said = WORDS["coherence"].get(line.outcome) or verdict(row)
+        text = f"{in_words(row)} {numbers.difference} {unit_of_difference(row)} {numbers.interval}, {said}"
         found.setdefault((row.arm, row.task), []).append(text)
     return [f"What {arm} writes in {task}: {'; '.join(texts)}." for (arm, task), texts in found.items()]
 
@@ -185,23 +180,13 @@ def _left_out(plan: AuditPlan, verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def _change(line: Line) -> str:
-    change = WORDS.get(line.row.side, {}).get(line.outcome, "")
-    return "bought" if change and line.row.side == "trait" and line.row.persona is None else change
+def _change(line: Line, side: str) -> str:
+    change = WORDS.get(side, {}).get(line.outcome, "")
+    return "bought" if change and side == "trait" and line.row.persona is None else change
 
 
-def _tells_coherence(row: Comparison, subject: Subject) -> bool:
-    ours = (row.arm, row.baseline) == (subject.label, subject.baseline)
-    return ours and row.coherence and row.part is None and row.metric in COHERENCE
-
-
-def _coherence_change(row: Comparison) -> str:
-    if not moved(row):
-        return ""
-    return "better" if row.difference * COHERENCE[row.metric] > 0 else "worse"
-
-
-def _verdict(row: Comparison, side: str, change: str, control: bool) -> Verdict:
+def _verdict(line: Line, side: str, control: bool) -> Verdict:
+    row = line.row
     return Verdict(
         arm=row.arm,
         side=side,
@@ -210,7 +195,7 @@ def _verdict(row: Comparison, side: str, change: str, control: bool) -> Verdict:
         axis=row.axis,
         persona=row.persona,
         verdict="cannot tell" if row.heuristic else verdict(row),
-        change=change,
+        change=_change(line, side),
         difference=row.difference,
         low=_finite(row.low),
         high=_finite(row.high),

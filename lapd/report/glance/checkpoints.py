@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lapd.compare.comparisons import Comparison
 from lapd.compare.controls import Arms
 from lapd.report.glance.sentences import amount, pole
-from lapd.report.glance.subjects import Line, Subject
+from lapd.report.glance.subjects import Line, Subject, coherence_of
 
 CHECKPOINT = re.compile(r"checkpoint-(\d+)$")
 """What Hugging Face's trainers call what they save on the way: by the number of steps."""
+
+
+SIDES = ("trait", "cost", "coherence")
+"""In the order in which they are told."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,12 @@ class Training:
     Attributes:
         name: what stands before the step in their names; the folder that they are in where two trainings share that;
             "" where nothing does.
-        checkpoints: by how many steps they were trained, the fewest first.
+        checkpoints: by how many steps they were trained, the fewest first: what sums up traits and costs of each, then
+            how coherent its written answers are.
     """
 
     name: str
-    checkpoints: dict[int, Subject]
+    checkpoints: dict[int, list[Line]]
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Step:
         training: the training's name.
         step: how many steps it was trained.
         task: the task's name.
-        side: "trait" or "cost".
+        side: "trait", "cost" or "coherence".
         metric: in words, with its axis where it has one.
         difference: from the base, in words.
         outcome: "up" for more of the persona or better, "down", "same" or "untold".
@@ -55,19 +61,23 @@ class Step:
     change: str = ""
 
 
-def trainings(found: Sequence[Subject], arms: Arms) -> list[Training]:
+def trainings(found: Sequence[Subject], arms: Arms, rows: Sequence[Comparison]) -> list[Training]:
     """The trainings of which there are two checkpoints, by their names; what lies in another folder is of another one.
 
     Args:
         found: every way of moving the model.
         arms: of the run's record.
+        rows: its comparisons.
     """
-    by: dict[tuple[str, str], dict[int, Subject]] = {}
+    by: dict[tuple[str, str], dict[int, list[Line]]] = {}
     for subject in found:
         if match := CHECKPOINT.search(subject.label):
             place = Path(str(arms[subject.lines[0].row.arms[0]]["adapter"].get("path", "")))
             before = subject.label[: match.start()].rstrip("-")
-            by.setdefault((before, str(place.parent)), {})[int(match[1])] = subject
+            by.setdefault((before, str(place.parent)), {})[int(match[1])] = [
+                *subject.lines,
+                *coherence_of(subject, rows),
+            ]
     several = {key: dict(sorted(some.items())) for key, some in sorted(by.items()) if len(some) > 1}
     alike = Counter(before for before, _ in several)
     return [
@@ -77,19 +87,23 @@ def trainings(found: Sequence[Subject], arms: Arms) -> list[Training]:
 
 
 def steps_of(training: Training) -> list[Step]:
-    """Trait and cost over a training's steps."""
+    """Trait, cost and coherence over a training's steps."""
     made = [
-        Step(training.name, step, line.row.task, line.row.side, line.name, amount(line), line.outcome, _change(line))
-        for step, subject in training.checkpoints.items()
-        for line in subject.lines
+        Step(training.name, step, line.row.task, _side(line), line.name, amount(line), line.outcome, _change(line))
+        for step, lines in training.checkpoints.items()
+        for line in lines
     ]
-    return sorted(made, key=lambda s: (s.side != "trait", s.task, s.metric, s.step))
+    return sorted(made, key=lambda s: (SIDES.index(s.side), s.task, s.metric, s.step))
+
+
+def _side(line: Line) -> str:
+    return "coherence" if line.row.coherence else line.row.side
 
 
 def _change(line: Line) -> str:
     if line.outcome not in ("up", "down"):
         return ""
-    if line.row.side == "trait" and line.row.persona:
+    if _side(line) == "trait" and line.row.persona:
         return f"has moved {'towards' if line.outcome == 'up' else 'away from'} {line.row.persona}"
     if line.row.axis:
         return f"has moved towards {pole(line)}"

@@ -54,13 +54,13 @@ def over_steps(arms: Arms, rows: Sequence[Comparison], infos: Infos) -> list[Ove
         rows: its comparisons.
         infos: what is known of its tasks.
     """
-    return [_of(training) for training in trainings(subjects(arms, rows, infos, every=True), arms)]
+    return [_of(training) for training in trainings(subjects(arms, rows, infos, every=True), arms, rows)]
 
 
 def _of(training: Training) -> OverSteps:
     courses: dict[tuple[str, str], dict[int, Line]] = {}
-    for step, subject in training.checkpoints.items():
-        for line in subject.lines:
+    for step, lines in training.checkpoints.items():
+        for line in lines:
             courses.setdefault((line.row.task, line.row.metric), {})[step] = line
     changes = first_changes(steps_of(training))
     pictures = [_picture(training.name, course) for course in courses.values()]

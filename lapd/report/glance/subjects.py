@@ -21,6 +21,10 @@ ADAPTER, PROMPTED, PROMPT = "adapter", "adapter under the prompt", "prompt"
 Infos = Mapping[str, TaskInfo]
 """What is known of each task, by name."""
 
+COHERENCE = {"base_logprob": 1, "repeated_4grams": -1}
+"""By what it is told whether written answers are still coherent, whatever they say, and whether more of it is better:
+how likely the base finds them, and how much of them was said before."""
+
 
 @dataclass(frozen=True)
 class Line:
@@ -143,6 +147,17 @@ def subjects(arms: Arms, rows: Sequence[Comparison], infos: Infos, *, every: boo
     for subject in found.values():
         subject.lines.sort(key=lambda line: (line.row.side != "trait", line.row.self_report))
     return sorted(found.values(), key=lambda subject: order.index(subject.kind))
+
+
+def coherence_of(subject: Subject, rows: Sequence[Comparison]) -> list[Line]:
+    """The lines that tell whether what a subject writes is as coherent as its baseline's.
+
+    Args:
+        subject: from `subjects`.
+        rows: the run's comparisons.
+    """
+    mine = [row for row in rows if (row.arm, row.baseline) == (subject.label, subject.baseline) and row.part is None]
+    return [Line(row, COHERENCE[row.metric]) for row in mine if row.coherence and row.metric in COHERENCE]
 
 
 def _subject(row: Comparison, arm: Mapping[str, Any]) -> Subject:

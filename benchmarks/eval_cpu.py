@@ -1,7 +1,7 @@
 """How much faster is LAPD's evaluation than lm-eval's own? Both sides in one run, alternating, medians.
 
     python benchmarks/eval_cpu.py --json        about an hour and a half on 2 cores
-    python benchmarks/eval_cpu.py --quick       some six minutes on 2 slow cores, mostly of start-ups: a look
+    python benchmarks/eval_cpu.py --quick       some four minutes on 2 slow cores, mostly of start-ups: a look
 
 With `--quick` there are few items, base + 1 in part 3, and nothing is repeated. There `startup_share` is what of each
 side's time is starting Python and loading the model (a run on one item takes that too), and `ratio_total_work` the

@@ -14,6 +14,7 @@ from lora import make_lora
 from stand_in_vllm import Scorer, StandIn
 
 import lapd.audit.audit as audit
+from lapd.audit.bundle import bundle
 from lapd.catalog.find import tasks
 from lapd.cli import cli
 from lapd.models.base import resolve_base
@@ -100,13 +101,12 @@ def test_of_a_server_without_a_tokenizer_at_hand_what_it_writes_is_audited(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LAPD_CACHE", str(tmp_path / "cache"))
-    every = audit.bundle
-    monkeypatch.setattr(audit, "bundle", lambda *of: [info for info in every(*of) if info.name == "overrefusal"])
+    monkeypatch.setattr(audit, "bundle", lambda *of: [info for info in bundle(*of) if info.name == "overrefusal"])
     with Looping() as server:
         names = ("audit", "served-name", "--base", "served-base", "--base-url", server.url, "-o", tmp_path / "run")
         names += ("--minutes", 300)  # however slow the machine is
         result = called(*names, "--json", "--fail-on", "cost:worse,coherence:worse")
-    assert (result.exit_code, result.stdout[:1]) == (1, "{"), result.output
+    assert (result.exit_code, result.stdout[:1]) == (1, "{"), repr(result.exception) + result.output
     found = json.loads(result.stdout)
     assert found["failed_on"] == ["coherence:worse"]
     assert {(one["metric"], one["verdict"], one["change"]) for one in found["verdicts"]} == {

@@ -134,8 +134,12 @@ def test_what_is_written_has_panels_too_and_its_change_is_told(tmp_path: Path) -
     (training,) = read(run.write()).drawn
     told = [sentence for sentence in training.changes if "repeated 4-grams" in sentence]
     assert len(told) == 1 and "is worse from step 9 on" in told[0]
-    metrics = [next(csv.DictReader(io.StringIO(picture.numbers)))["metric"] for picture in training.pictures]
-    assert metrics == ["refused_harmless", "repeated_4grams", "base_logprob"]
+    first = [next(csv.DictReader(io.StringIO(picture.numbers))) for picture in training.pictures]
+    assert [(row["metric"], row["side"]) for row in first] == [
+        ("refused_harmless", "cost"),
+        ("repeated_4grams", "coherence"),
+        ("base_logprob", "coherence"),
+    ]
 
 
 def test_without_a_persona_each_axis_has_a_panel(tmp_path: Path) -> None:

@@ -101,7 +101,6 @@ def test_every_command_of_the_readme_works_in_a_clone(ran_in_clone: Path) -> Non
     assert (ran_in_clone / "whole/INFP/model.safetensors").is_file()
 
 
-@pytest.mark.thorough
 def test_every_command_of_the_readme_works_from_a_wheel(
     ran_in_clone: Path, wheel_python: Path, surroundings: dict[str, str], tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ from lapd.record.cells import Arm, Settings
 from lapd.record.store import Store
 from lapd.testing import make_tiny_base
 
-QUESTIONS = "text,axis,key\n" + "".join(f"Statement {n} is about me.,E/I,{'EI'[n % 2]}\n" for n in range(4))
+QUESTIONS = "text,axis,key\n" + "".join(f"Statement {n} is about me.,E/I,{'EI'[n % 2]}\n" for n in range(12))
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "own.csv").write_text(QUESTIONS)
     adapter = resolve_adapter(folder / "INFP").at(0.5)
     arms = [Arm(), Arm(adapter, get_persona("INFP"))]
-    settings = Settings(limit=16, questionnaire=str(folder / "own.csv"))
+    settings = Settings(limit=64, questionnaire=str(folder / "own.csv"))
     evaluate_arms(base, arms, ["mbti"], folder / "run", settings, batch_size=1, quiet=True)
     return folder
 
@@ -63,7 +63,7 @@ def test_a_result_says_what_it_was_made_of(folder: Path, made: Path) -> None:
     samples = Store(folder.parent.parent).samples(folder.name)
     assert noted["digests"]["prompts"] == prompts_digest(samples)
     assert get_persona("INFP").system_prompt in samples[0]["arguments"][0][0]
-    assert noted["work"]["computed"] == noted["work"]["batches"] > 0
+    assert noted["work"]["computed"] == noted["work"]["batches"] > 1
     assert noted["work"]["requests"] == sum(len(s["arguments"]) for s in samples)
     assert noted["work"]["tokens"] > noted["work"]["requests"]
     assert noted["started"] <= record["finished"]

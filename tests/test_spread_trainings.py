@@ -92,7 +92,6 @@ def test_a_worker_that_is_killed_is_replaced_and_its_training_goes_on_from_the_c
 
 
 @pytest.mark.slow
-@pytest.mark.thorough
 def test_slurm_in_local_mode_trains_the_same_and_its_logs_lie_beside_the_adapters(
     tiny: Path, alone: dict[str, bytes], tmp_path: Path
 ) -> None:

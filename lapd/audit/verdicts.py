@@ -83,7 +83,7 @@ class Told:
         rows: the comparisons behind the verdicts.
         written: what is behind the verdicts on how coherent written answers are.
         not_seen: what the audit could not see, in sentences.
-        steps: where checkpoints of a training were audited: trait and cost over its steps.
+        steps: where checkpoints of a training were audited: trait, cost and coherence over its steps.
         took_s: seconds, all in all.
     """
 
@@ -135,8 +135,7 @@ def tell(folder: Path, page: Path, plan: AuditPlan) -> Told:
     for subject in found:
         control = _is_control(subject, measured.arms)
         told = coherence_of(subject, compared.rows)
-        verdicts += [_verdict(line, line.row.side, control) for line in subject.lines]
-        verdicts += [_verdict(line, "coherence", control) for line in told]
+        verdicts += [_verdict(line, control) for line in (*subject.lines, *told)]
         rows += [line.row for line in subject.lines]
         written += told
     return Told(
@@ -159,7 +158,7 @@ def coherence_lines(written: Sequence[Line]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for line in written:
         row, numbers = line.row, shown(line.row)
-        said = WORDS["coherence"].get(line.outcome) or verdict(row)
+        said = _change(line) or verdict(row)
         text = f"{in_words(row)} {numbers.difference} {unit_of_difference(row)} {numbers.interval}, {said}"
         found.setdefault((row.arm, row.task), []).append(text)
     return [f"What {arm} writes in {task}: {'; '.join(texts)}." for (arm, task), texts in found.items()]
@@ -180,22 +179,22 @@ def _left_out(plan: AuditPlan, verdicts: Sequence[Verdict]) -> list[str]:
     return lines
 
 
-def _change(line: Line, side: str) -> str:
-    change = WORDS.get(side, {}).get(line.outcome, "")
-    return "bought" if change and side == "trait" and line.row.persona is None else change
+def _change(line: Line) -> str:
+    change = WORDS[line.side].get(line.outcome, "")
+    return "bought" if change and line.side == "trait" and line.row.persona is None else change
 
 
-def _verdict(line: Line, side: str, control: bool) -> Verdict:
+def _verdict(line: Line, control: bool) -> Verdict:
     row = line.row
     return Verdict(
         arm=row.arm,
-        side=side,
+        side=line.side,
         task=row.task,
         metric=row.metric,
         axis=row.axis,
         persona=row.persona,
         verdict="cannot tell" if row.heuristic else verdict(row),
-        change=_change(line, side),
+        change=_change(line),
         difference=row.difference,
         low=_finite(row.low),
         high=_finite(row.high),

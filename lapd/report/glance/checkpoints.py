@@ -89,21 +89,17 @@ def trainings(found: Sequence[Subject], arms: Arms, rows: Sequence[Comparison]) 
 def steps_of(training: Training) -> list[Step]:
     """Trait, cost and coherence over a training's steps."""
     made = [
-        Step(training.name, step, line.row.task, _side(line), line.name, amount(line), line.outcome, _change(line))
+        Step(training.name, step, line.row.task, line.side, line.name, amount(line), line.outcome, _change(line))
         for step, lines in training.checkpoints.items()
         for line in lines
     ]
     return sorted(made, key=lambda s: (SIDES.index(s.side), s.task, s.metric, s.step))
 
 
-def _side(line: Line) -> str:
-    return "coherence" if line.row.coherence else line.row.side
-
-
 def _change(line: Line) -> str:
     if line.outcome not in ("up", "down"):
         return ""
-    if _side(line) == "trait" and line.row.persona:
+    if line.side == "trait" and line.row.persona:
         return f"has moved {'towards' if line.outcome == 'up' else 'away from'} {line.row.persona}"
     if line.row.axis:
         return f"has moved towards {pole(line)}"

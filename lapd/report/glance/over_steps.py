@@ -1,4 +1,4 @@
-"""Trait and cost over the steps of a training of which there are checkpoints: a panel for each primary metric."""
+"""Trait, cost and coherence over the steps of a training of which there are checkpoints: a panel for each metric."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lapd.report.glance.vector import INK, LINE, SOFT, Drawing, colour_of
 from lapd.report.labels import metric_label, shown
 
 Course = Mapping[int, Line]
-"""One primary metric, by the step at which it was measured."""
+"""One metric, by the step at which it was measured."""
 
 HEAD = (
     *("step", "arm", "task", "metric", "unit", "side", "difference", "low", "high"),
@@ -36,7 +36,7 @@ class OverSteps:
     Attributes:
         training: its name; "" where it needs none.
         changes: from which step on something changed that stayed so, in sentences.
-        pictures: each primary metric's difference from the base against the step.
+        pictures: each metric's difference from the base against the step.
         table: the same numbers.
     """
 
@@ -108,7 +108,7 @@ def _numbers(course: Course) -> Iterator[list[object]]:
         row = line.row
         numbers = [row.difference, row.low, row.high, row.margin, row.detectable]
         finite = ["" if value is None or not math.isfinite(value) else value for value in numbers]
-        yield [step, row.arm, row.task, row.metric, row.unit, row.side, *finite, row.verdict, row.n]
+        yield [step, row.arm, row.task, row.metric, row.unit, line.side, *finite, row.verdict, row.n]
 
 
 def _table(training: Training, courses: Sequence[Course]) -> Table:

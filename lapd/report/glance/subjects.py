@@ -47,6 +47,11 @@ class Line:
     beyond: Comparison | None = None
 
     @property
+    def side(self) -> str:
+        """ "trait", "cost", or "coherence" of what tells how coherent written answers are."""
+        return "coherence" if self.row.coherence else str(self.row.side)
+
+    @property
     def outcome(self) -> str:
         """ "up" for more of the persona or better, "down", "same", "untold"; of a heuristic's count "untold"."""
         if self.row.heuristic or self.row.verdict not in (CHANGED, SAME):

@@ -25,6 +25,10 @@ HARMLESS = frozenset(
 REFILL = 8
 """New rows are read once such a part of the places is free: one alone would have all the weights read for it."""
 
+READ = 16
+"""Of new rows, so many are read together: with fewer the weights would be read too often, with more there would be much
+padding to the longest of them."""
+
 SPARE = 64
 """So many columns more than the longest row takes: when they are full, everything is moved to the first ones."""
 
@@ -87,7 +91,12 @@ def decode(
         free = places - len(rows)
         if waiting and (not rows or free >= max(1, places // REFILL)):
             going = [waiting.pop() for _ in range(min(free, len(waiting)))]
-            states = _begin(causal, kept, [contexts[row][skip:] for row in going], skip, prefix(len(going)))
+            states = torch.cat(
+                [
+                    _begin(causal, kept, [contexts[row][skip:] for row in alike], skip, prefix(len(alike)))
+                    for alike in (going[n : n + READ] for n in range(0, len(going), READ))
+                ]
+            )
             rows += going
         else:
             going, states = rows, _go_on(causal, kept, [written[row][-1] for row in rows])

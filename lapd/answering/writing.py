@@ -17,6 +17,7 @@ from lapd.answering.numbers import check_likelihoods
 from lapd.answering.sampling import Sampling, draw, random_numbers
 from lapd.answering.written import Written
 from lapd.files.whole import digest_json
+from lapd.packed.blocked import blocked_weights
 from lapd.packed.forward import SharedPrefix, causal_of, takes_long_rows
 from lapd.packed.layout import Batch, Row, make_batches
 from lapd.packed.regimes import reach, within_reach
@@ -165,18 +166,19 @@ class WritingLM(CarefulHF):
             def choose(logits: torch.Tensor, rows: list[int], steps: list[int]) -> torch.Tensor:
                 return draw(logits, numbers[rows, steps], sampling)
 
-        answers = decode(
-            causal,
-            contexts,
-            way.limit,
-            is_finished,
-            places=max(1, min(fit, self._most_written)),
-            skip=len(batch.prefix),
-            prefix=lambda rows: prefix.cache(batch.prefix, rows),
-            called=self.called,
-            choose=choose,
-            on_finished=lambda row: tell(batch.rows[row]),
-        )
+        with blocked_weights(causal):
+            answers = decode(
+                causal,
+                contexts,
+                way.limit,
+                is_finished,
+                places=max(1, min(fit, self._most_written)),
+                skip=len(batch.prefix),
+                prefix=lambda rows: prefix.cache(batch.prefix, rows),
+                called=self.called,
+                choose=choose,
+                on_finished=lambda row: tell(batch.rows[row]),
+            )
         texts = [postprocess_generated_text(self.tok_decode(answer), list(way.stops), None) for answer in answers]
         return [
             (text, "stop" if is_finished(answer) else "length") for text, answer in zip(texts, answers, strict=True)

@@ -3,6 +3,7 @@
     python benchmarks/train_cpu.py --json            median of three, 20 to 30 minutes on 2 cores
     python benchmarks/train_cpu.py --quick --json    one short round: minutes; two by estimate on 2 idle cores
     python benchmarks/train_cpu.py --levers          what each lever gives, too
+    python benchmarks/train_cpu.py --heldout --pairs 16    does bfloat16 train the same adapter?
 
 Both sides train the embedded model on the same pairs in the same order, from the same first weights, with the same
 batches and steps. Each job runs in a process of its own, in turn; its time runs from the loading of the model to the
@@ -16,6 +17,9 @@ compute the reference anew at every step). "ours" is `lapd.train_adapter` with i
 scores, which TRL does not compute, and with an empty reference cache; "ours, warm" has the cache that the first left.
 Where the processor only emulates bfloat16 ("products" has what was measured), stock bfloat16 would take an hour: it is
 left out, and its ratios are null.
+
+With `--heldout`, ours alone: the held-out margin (nats) at the end of a training in bfloat16 beside those of three in
+float32 which differ by their seed (of the pairs' choice and order, and of the first weights), scored in float32.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from statistics import median
@@ -54,6 +58,11 @@ class Stock:
 
 STOCK = {"stock float32": Stock(), "stock bfloat16": Stock(bf16=True)}
 OURS = ("ours", "ours, warm")
+HELDOUT = [("bfloat16", 0), ("float32", 0), ("float32", 1), ("float32", 2)]
+"""Precision and seed of each training whose held-out margin is shown."""
+
+HELDOUT_PAIRS = 32
+
 COLUMNS = ("seconds", "work_seconds", "processor_seconds", "pairs_per_second", "peak_mib")
 LEVERS = {
     "stock float32, no checkpointing": Stock(checkpointing=False),
@@ -66,7 +75,7 @@ def train_stock(side: Stock, config: Any, base: Any, pairs: list[Any], out: Path
     """A job of TRL's, as its documentation has it; returns the loss of each step (nats)."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lapd.models.loading import keep_freed_memory
+    from lapd.files.heap import keep_freed_memory
 
     if side.allocator:
         keep_freed_memory()
@@ -128,10 +137,13 @@ def train_loaded(side: Stock, config: Any, model: Any, tokenizer: Any, pairs: li
 def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
     """One side's job in this process: seconds, peak memory in MiB, the loss curve."""
     from lapd import TrainConfig, resolve_base, train_adapter
+    from lapd.files.heap import share_one_heap
     from lapd.files.quiet import quiet_libraries
     from lapd.names import get_persona
     from lapd.train.job import load_pairs
 
+    if name in OURS:
+        share_one_heap()  # as every command of LAPD does
     base_folder = os.environ["BENCHMARK_BASE"]
     config = TrainConfig("INFP", base=base_folder, trainer="trl", pairs=pairs, epochs=epochs, eval_pairs=0)
     base = resolve_base(config.base)
@@ -155,6 +167,37 @@ def job(name: str, pairs: int, epochs: float) -> dict[str, Any]:
         "pairs_per_second": epochs * pairs / seconds,
         "peak_mib": peak_mib(),
         "losses": losses,
+    }
+
+
+def heldout_job(precision: str, seed: int, pairs: int, epochs: float) -> dict[str, Any]:
+    """A training of ours: the held-out margin (nats) at its end, and seconds."""
+    from lapd import TrainConfig, train_adapter
+
+    config = TrainConfig("INFP", base="smollm2", trainer="trl", pairs=pairs, epochs=epochs, eval_pairs=HELDOUT_PAIRS)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        adapter = train_adapter(replace(config, precision=precision, seed=seed), Path(folder) / "INFP")
+    assert adapter.card
+    margins = [entry["heldout_margin"] for entry in adapter.card["log"] if "heldout_margin" in entry]
+    return {"precision": precision, "seed": seed, "margin": margins[-1], "seconds": time.perf_counter() - started}
+
+
+def compare_heldout(pairs: int, epochs: float) -> dict[str, Any]:
+    """Whether bfloat16's margin lies within those of float32's seeds."""
+    runs = []
+    for precision, seed in HELDOUT:
+        runs.append(heldout_job(precision, seed, pairs, epochs))
+        print(f"{precision}, seed {seed}: {runs[-1]['margin']:+.3f} nats, {runs[-1]['seconds']:.0f} s", file=sys.stderr)
+    half, *others = [run["margin"] for run in runs]
+    return {
+        "runs": runs,
+        "difference": half - others[0],
+        "spread": max(others) - min(others),
+        "within": min(others) <= half <= max(others),
+        "items": pairs,
+        "heldout_pairs": HELDOUT_PAIRS,
+        "epochs": epochs,
     }
 
 
@@ -273,12 +316,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="rounds (default 3; 1 with --quick)")
     parser.add_argument("--pairs", type=int, help="pairs (default 32; 8 with --quick)")
     parser.add_argument("--epochs", type=float, default=2.0, help="passes over them")
+    parser.add_argument("--heldout", action="store_true", help="only held-out margins, bfloat16's and float32's")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     options = parser.parse_args()
     pairs = options.pairs or (8 if options.quick else 32)
     if options.job:
         print(json.dumps(job(options.job, pairs, options.epochs)))
+        return
+    if options.heldout:
+        print(json.dumps(compare_heldout(pairs, options.epochs), indent=1))
         return
     products = measured_products(EMBEDDED)
     rounds = options.rounds or (1 if options.quick else 3)

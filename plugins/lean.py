@@ -6,7 +6,8 @@ keeps decides how many rows fit. All of this gives the same bits as the librarie
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,13 +15,15 @@ from torch import nn
 from torch.nn import functional
 
 
-def make_lean(model: Any, dtype: torch.dtype) -> None:
+def make_lean(model: Any, dtype: torch.dtype, anew: bool = True) -> None:
     """Replace the way of LoRA's layers, and of gated ones, by one with fewer tensors.
 
     Args:
         model: a PEFT model on a processor.
         dtype: what is trained in. With bfloat16, frozen weights that lose nothing by it are cast to it once, not at
             every use; `undo_lean` casts them back.
+        anew: whether the backward pass computes the states between the two halves of a gated layer again. Where
+            checkpointing does that with the whole layer, it would keep what they are computed from instead.
     """
     from peft.tuners.lora.layer import Linear
 
@@ -32,7 +35,7 @@ def make_lean(model: Any, dtype: torch.dtype) -> None:
             module.forward = _lora_forward(module)
     for module in model.modules():
         if _is_gated(module):
-            module.forward = _gated_forward(module)
+            module.forward = _gated_forward(module, anew)
 
 
 def undo_lean(model: Any) -> None:
@@ -88,10 +91,12 @@ def _is_gated(module: Any) -> bool:
             return False
 
 
-def _gated_forward(module: Any) -> Callable[..., torch.Tensor]:
+def _gated_forward(module: Any, anew: bool = False) -> Callable[..., torch.Tensor]:
     def forward(states: torch.Tensor) -> torch.Tensor:
-        gated = _Gated.apply(module.gate_proj(states), module.up_proj(states))
-        return module.down_proj(gated)  # type: ignore[no-any-return]
+        gate, up = module.gate_proj(states), module.up_proj(states)
+        gated = _Gated.apply(gate, up)
+        with _computed_anew(gated, lambda: functional.silu(gate).mul_(up)) if anew else nullcontext():
+            return module.down_proj(gated)  # type: ignore[no-any-return]
 
     forward.is_lean = True  # type: ignore[attr-defined]
     return forward
@@ -109,3 +114,18 @@ class _Gated(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         gate, up = ctx.saved_tensors
         return torch.ops.aten.silu_backward(grad * up, gate), grad * functional.silu(gate)
+
+
+@contextmanager
+def _computed_anew(states: torch.Tensor, compute: Callable[[], torch.Tensor]) -> Iterator[None]:
+    """What the backward pass keeps meanwhile, but for `states`: they are computed again when they are asked for."""
+    place = states.data_ptr()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor | torch.Size:
+        return tensor.shape if tensor.data_ptr() == place and tensor.numel() == states.numel() else tensor
+
+    def give(kept: torch.Tensor | torch.Size) -> torch.Tensor:
+        return compute().view(kept) if isinstance(kept, torch.Size) else kept
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, give):
+        yield

@@ -23,12 +23,15 @@ from lapd.plugins.lean import make_lean
 from torch.nn import functional
 from trl import DPOTrainer
 
+from lapd.files.heap import map_from
 from lapd.files.kept import KeptValues
 from lapd.files.progress import bar
 from lapd.files.whole import cache_dir
 from lapd.models.base import BaseModel
+from lapd.models.loading import embeddings
 from lapd.packed.forward import causal_of, pack, trained_logprobs
 from lapd.packed.layout import LAYOUT, Row
+from lapd.packed.vocabulary import SLICE
 
 SIDES = ("chosen", "rejected")
 REFERENCE_COLUMNS = ("ref_chosen_logps", "ref_rejected_logps")
@@ -48,7 +51,8 @@ class PackedDPOTrainer(DPOTrainer):
         super().__init__(data_collator=_collate, **kwargs)
         self._batch_rows = batch_rows
         if causal_of(self.model).device.type == "cpu":
-            make_lean(self.model, self._dtype())
+            make_lean(self.model, self._dtype(), anew=not self.args.gradient_checkpointing)
+            map_from(4 * SLICE * embeddings(causal_of(self.model)))
         rows = [row_of(example) for example in self.train_dataset]
         self.model.eval()
         with torch.no_grad(), self.accelerator.autocast(), self.model.disable_adapter():
@@ -98,7 +102,7 @@ class PackedDPOTrainer(DPOTrainer):
             part = {name: inputs[name][n : n + 1] for name in ("rows", "reference")}
             loss, *noted = self._row_losses({**part, "whole": inputs["whole"]})
             loss = loss / self.current_gradient_accumulation_steps
-            return loss.detach(), noted, torch.autograd.grad(loss, trained, allow_unused=True)
+            return loss.detach(), noted, in_one_piece(torch.autograd.grad(loss, trained, allow_unused=True))
 
         losses = []
         with on_cores(at_once) as mapped:
@@ -151,6 +155,22 @@ class PackedDPOTrainer(DPOTrainer):
         metrics = self._metrics["train" if self.model.training else "eval"]
         for name, values in zip(noted, torch.stack(list(noted.values())).tolist(), strict=True):
             metrics[name] += values
+
+
+def in_one_piece(gradients: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
+    """The same gradients as views into one tensor.
+
+    Each by itself would stay where there was room while the backward pass went on, in a gap between larger tensors, and
+    keep those that come after it from that gap. Gradients of several precisions stay as they are.
+    """
+    if len({gradient.dtype for gradient in gradients if gradient is not None}) != 1:
+        return list(gradients)
+    sizes = [0 if gradient is None else gradient.numel() for gradient in gradients]
+    whole = torch.cat([gradient.flatten() for gradient in gradients if gradient is not None])
+    return [
+        None if gradient is None else part.view(gradient.shape)
+        for gradient, part in zip(gradients, whole.split(sizes), strict=True)
+    ]
 
 
 def whole_of(rows: Sequence[Row]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from lapd.plugins.cores import MOST, on_cores, rows_at_once
 from lapd.plugins.lean import make_lean, undo_lean
+from lapd.plugins.packed_dpo import in_one_piece
 from peft import LoraConfig, get_peft_model
 
 from lapd.adapters.adapter import Adapter
@@ -122,6 +123,37 @@ def test_lean_layers_give_the_same_bits(tiny: Path, settings: dict[str, Any]) ->
     undo_lean(model)
     assert not any("forward" in vars(module) for module in model.modules())
     assert same(gradients(model), before)
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_what_can_be_computed_anew_is_not_kept(tiny: Path, monkeypatch: pytest.MonkeyPatch, anew: bool) -> None:
+    left_out: list[bool] = []
+    hooks = torch.autograd.graph.saved_tensors_hooks
+
+    def watched(keep: Callable[[torch.Tensor], Any], give: Callable[[Any], torch.Tensor]) -> Any:
+        def noting(tensor: torch.Tensor) -> Any:
+            kept = keep(tensor)
+            left_out.append(not isinstance(kept, torch.Tensor))
+            return kept
+
+        return hooks(noting, give)
+
+    monkeypatch.setattr(torch.autograd.graph, "saved_tensors_hooks", watched)
+    model = lora(tiny)
+    before = gradients(model)
+    make_lean(model, torch.float32, anew=anew)
+    assert same(gradients(model), before)
+    assert any(left_out) == anew
+
+
+def test_gradients_in_one_piece_are_the_same() -> None:
+    gradients = [torch.randn(2, 3), None, torch.randn(4), torch.randn(1, 1)]
+    found = in_one_piece(gradients)
+    assert found[1] is None
+    assert all(b is None or torch.equal(a, b) for a, b in zip(found, gradients, strict=True))
+    assert len({gradient.untyped_storage().data_ptr() for gradient in found if gradient is not None}) == 1
+    mixed = [torch.randn(2), torch.randn(2).bfloat16()]
+    assert [gradient.dtype for gradient in in_one_piece(mixed)] == [torch.float32, torch.bfloat16]
 
 
 def test_bfloat16_weights_are_cast_once_and_lose_nothing(tiny: Path) -> None:

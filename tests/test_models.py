@@ -8,10 +8,11 @@ import pytest
 
 from lapd.adapters.adapter import check_base, resolve_adapter
 from lapd.errors import BaseMismatchError, ModelError, UnknownNameError
+from lapd.files.heap import keep_freed_memory, map_from, return_freed_memory, share_one_heap
 from lapd.models.base import resolve_base
 from lapd.models.device import best_device
 from lapd.models.embedded import embedded_folder
-from lapd.models.loading import keep_freed_memory, load_base
+from lapd.models.loading import load_base
 
 
 def test_the_embedded_model_has_its_special_tokens_right() -> None:
@@ -95,4 +96,7 @@ def test_a_c_library_without_mallopt_is_left_as_it_is(monkeypatch: pytest.Monkey
         return found
 
     monkeypatch.setattr(ctypes, "CDLL", load)
+    share_one_heap()
     keep_freed_memory()
+    map_from(2**23)
+    return_freed_memory()

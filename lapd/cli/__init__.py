@@ -17,6 +17,7 @@ from lapd._version import __version__
 from lapd.cli.terminal import adapt_streams
 from lapd.errors import LapdError, OutputError, first_line
 from lapd.files.collecting import begin_program
+from lapd.files.heap import share_one_heap
 from lapd.files.whole import find_a_home
 
 VERBS = {
@@ -166,6 +167,7 @@ def _hush_developers_warnings() -> None:
 def main() -> None:
     """Entry point of the console script."""
     begin_program()
+    share_one_heap()
     _hush_developers_warnings()
     # A reader such as `head` that stops early is no error.
     try:

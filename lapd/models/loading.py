@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from lapd.errors import ModelError, first_line
+from lapd.files.heap import keep_freed_memory, return_freed_memory
 from lapd.files.quiet import quiet_libraries
 from lapd.models.base import BaseModel, check_unchanged
 from lapd.models.chat import turn_end
@@ -110,23 +110,4 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # or glibc would keep it, as `keep_freed_memory` has told it to
-
-
-def keep_freed_memory() -> None:
-    """Tell glibc to keep freed memory instead of giving it back to the system after every layer.
-
-    Fetching it anew costs page faults: scoring the questionnaire took 26 s without and 16 s with this on 2 cores. And
-    threads shall not keep it apart from each other: what one has freed is there for all.
-    """
-    try:
-        libc = ctypes.CDLL("libc.so.6")
-    except OSError:
-        return  # another C library has other ways
-    m_trim_threshold, m_mmap_max, m_arena_max = -1, -4, -8  # malloc.h
-    if not hasattr(libc, "mallopt"):
-        return  # musl, under glibc's name
-    libc.mallopt(m_mmap_max, 0)
-    libc.mallopt(m_trim_threshold, 2**31 - 1)
-    libc.mallopt(m_arena_max, 1)
+    return_freed_memory()

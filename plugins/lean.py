@@ -119,10 +119,10 @@ class _Gated(torch.autograd.Function):
 @contextmanager
 def _computed_anew(states: torch.Tensor, compute: Callable[[], torch.Tensor]) -> Iterator[None]:
     """What the backward pass keeps meanwhile, but for `states`: they are computed again when they are asked for."""
-    place = states.data_ptr()
+    place, size = states.data_ptr(), states.numel()
 
     def keep(tensor: torch.Tensor) -> torch.Tensor | torch.Size:
-        return tensor.shape if tensor.data_ptr() == place and tensor.numel() == states.numel() else tensor
+        return tensor.shape if (tensor.data_ptr(), tensor.numel()) == (place, size) else tensor
 
     def give(kept: torch.Tensor | torch.Size) -> torch.Tensor:
         return compute().view(kept) if isinstance(kept, torch.Size) else kept

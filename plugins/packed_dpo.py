@@ -52,7 +52,7 @@ class PackedDPOTrainer(DPOTrainer):
         self._batch_rows = batch_rows
         if causal_of(self.model).device.type == "cpu":
             make_lean(self.model, self._dtype(), anew=not self.args.gradient_checkpointing)
-            map_from(4 * SLICE * embeddings(causal_of(self.model)))
+            map_from(4 * SLICE * embeddings(causal_of(self.model)))  # the logits of a slice, in bytes
         rows = [row_of(example) for example in self.train_dataset]
         self.model.eval()
         with torch.no_grad(), self.accelerator.autocast(), self.model.disable_adapter():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from transformers.cache_utils import DynamicCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -55,6 +56,16 @@ def go_on(places: Places, texts: list[Text], read: list[int]) -> None:
         ours = ALL_ATTENTION_FUNCTIONS[PLAIN](Layer(), query, *states, mask[:, None, None], scaling=0.3)[0]
     assert ALL_ATTENTION_FUNCTIONS[PLAIN] is plain
     torch.testing.assert_close(ours, torch.stack([text.attend(n + 1) for text, n in zip(texts, read, strict=True)]))
+
+
+def test_what_nothing_was_written_to_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = torch.Tensor.new_empty
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda like, *shape: empty(like, *shape).fill_(torch.nan))
+    torch.manual_seed(0)
+    places, texts = Places(2, 15, torch.device("cpu")), [Text(9, 12), Text(3, 6)]
+    for text in texts:
+        join(places, [text], [text.begin])
+    go_on(places, texts, [text.begin for text in texts])
 
 
 def test_rows_that_come_and_go_see_what_they_would_see_alone() -> None:

@@ -71,7 +71,8 @@ class PlacesLayer(DynamicLayer):
 
 
 def _room(states: torch.Tensor, places: int, columns: int) -> torch.Tensor:
-    return states.new_empty(places, states.shape[1], columns, states.shape[-1])
+    # What is not seen counts nothing, but nothing times what happens to be there may be no number.
+    return states.new_zeros(places, states.shape[1], columns, states.shape[-1])
 
 
 class Places:

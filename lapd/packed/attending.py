@@ -53,7 +53,10 @@ class PlacesLayer(DynamicLayer):
     def put(self, place: int, end: int, layer: DynamicLayer) -> None:
         """Copy a layer's rows to the places from `place` on, so that they end before column `end`."""
         rows, _, columns, _ = layer.keys.shape
+        _, low, _ = self._window
         for states, new in zip(self._whole, (layer.keys, layer.values), strict=True):
+            # What is masked counts nothing, but nothing times what happens to be in memory may be no number.
+            states[place : place + rows, :, low : end - columns] = 0
             states[place : place + rows, :, end - columns : end] = new
 
     def move(self, source: int, place: int) -> None:
@@ -71,8 +74,7 @@ class PlacesLayer(DynamicLayer):
 
 
 def _room(states: torch.Tensor, places: int, columns: int) -> torch.Tensor:
-    # What is not seen counts nothing, but nothing times what happens to be there may be no number.
-    return states.new_zeros(places, states.shape[1], columns, states.shape[-1])
+    return states.new_empty(places, states.shape[1], columns, states.shape[-1])
 
 
 class Places:

@@ -1,9 +1,9 @@
 """Training speed and memory on the CPU: `lapd train` against the stock DPOTrainer of the installed TRL.
 
-    python benchmarks/train_cpu.py --json            median of three, 20 to 30 minutes on 2 cores
+    python benchmarks/train_cpu.py --json            median of three, a quarter of an hour on 2 cores
     python benchmarks/train_cpu.py --quick --json    one short round: minutes; two by estimate on 2 idle cores
     python benchmarks/train_cpu.py --levers          what each lever gives, too
-    python benchmarks/train_cpu.py --heldout --pairs 16    does bfloat16 train the same adapter?
+    python benchmarks/train_cpu.py --heldout --pairs 16    does bfloat16 train the same adapter? (12 minutes)
 
 Both sides train the embedded model on the same pairs in the same order, from the same first weights, with the same
 batches and steps. Each job runs in a process of its own, in turn; its time runs from the loading of the model to the
